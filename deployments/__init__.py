@@ -1,0 +1,1 @@
+"""How reelmill is run: the command, pools, deployments and their templates."""

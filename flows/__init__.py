@@ -1,0 +1,1 @@
+"""What Prefect runs: flows only, each short enough to read as the story of a job."""

@@ -1,0 +1,1 @@
+"""What runs on the GPU, and the words of the request and the result."""

@@ -1,0 +1,20 @@
+"""Which class runs which `inference_type`. Resolved when used: importing this module imports no model code."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from models.vision_model import VisionModel
+
+TYPES: dict[str, str] = {
+    "object-detection": "models.object_detection:ObjectDetection",
+    "classification": "models.classification:Classification",
+}
+
+
+def vision_model_class(inference_type: str) -> type[VisionModel]:
+    """Import and return the class that runs `inference_type`; `KeyError` when there is none."""
+    module_name, class_name = TYPES[inference_type].split(":")
+    return cast("type[VisionModel]", getattr(import_module(module_name), class_name))

@@ -1,0 +1,200 @@
+"""The words of a request. The Prefect UI's form and the server's own check come from these classes' JSON schema.
+
+Whatever a JSON schema can say is said in the schema (the server then refuses a bad request in 20 ms, naming the field);
+Python validators hold only what it cannot. This module imports neither Prefect nor torch.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.errors import PermanentError
+from models.inference_types import TYPES
+
+ALL_FRAMES = "all"
+_FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
+_ID_PATTERN = r"^[0-9a-f]{32}$"
+_KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
+
+
+class BadRequestError(PermanentError):
+    """The request cannot be meant as it stands."""
+
+
+def parse_fps(infer_fps: float | str | Fraction) -> Fraction | None:
+    """The exact rate that was asked for, or `None` for every frame.
+
+    A float means the decimal that was typed: 0.1 is 1/10, not the nearest binary number. Raises `BadRequestError`
+    for what is no positive number.
+    """
+    text = str(infer_fps).strip()
+    if text == ALL_FRAMES:
+        return None
+    try:
+        fps = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        fps = Fraction(0)
+    if fps <= 0:
+        raise BadRequestError(
+            f"infer_fps is {infer_fps!r}; give a number above 0 such as 5 or 0.5, a fraction such as '1/3', "
+            "or 'all' for every frame."
+        )
+    return fps
+
+
+class InferenceParams(BaseModel):
+    """How one model is run. A type uses what concerns it; the defaults are those of the hosted API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        title="Confidence threshold",
+        description="Detections below it are left out; of several labels, those at or above it are predicted. 0 to 1.",
+    )
+    iou_threshold: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        title="Overlap threshold",
+        description="Intersection over union above which the weaker of two boxes is dropped, for models that need it.",
+    )
+    max_detections: int = Field(
+        default=300, ge=1, le=10000, title="Most detections", description="At most so many detections in a frame."
+    )
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        title="Best classes only",
+        description="Classification with one label: keep only so many classes of each frame. Empty keeps all.",
+    )
+
+
+class ModelRequest(BaseModel):
+    """One model to run on the frames."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model_id: str = Field(
+        title="Model",
+        min_length=1,
+        max_length=500,
+        description="A catalog name, a Hugging Face hub id such as PekingU/rtdetr_v2_r18vd, or a model put into the "
+        "store with `reelmill models add`.",
+        examples=["rtdetr-v2-small"],
+    )
+    model_version: str | None = Field(
+        default=None,
+        title="Version",
+        max_length=200,
+        description="Hub revision, or the hash of a stored model. Empty takes the catalog's or the newest.",
+    )
+    inference_type: str | None = Field(
+        default=None,
+        title="Inference type",
+        description="Empty where the catalog or the model's own configuration tells it.",
+        json_schema_extra={"enum": [*TYPES, None]},
+    )
+    inference_params: InferenceParams = Field(default=InferenceParams(), title="Parameters")
+    alias: str | None = Field(
+        default=None,
+        title="Key in the result",
+        pattern=_KEY_PATTERN,
+        description="Name of this model's list in the result. Empty takes the model's id.",
+    )
+    pool: str | None = Field(
+        default=None,
+        title="GPU pool",
+        min_length=1,
+        max_length=200,
+        description="Work pool that runs this model. Empty takes the catalog's, else the default GPU pool.",
+    )
+
+    @field_validator("inference_type")
+    @classmethod
+    def _known_type(cls, value: str | None) -> str | None:
+        if value is not None and value not in TYPES:
+            raise ValueError(f"unknown inference_type {value!r}; take one of: {', '.join(TYPES)}")
+        return value
+
+
+class InferenceRequest(BaseModel):
+    """Models to run on the frames of one registered video, or of a video that a URL points to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Inference request")
+
+    video_id: str | None = Field(
+        default=None,
+        title="Video id",
+        pattern=_ID_PATTERN,
+        description="Of a registered video: 32 hexadecimal digits. Give this or a URL.",
+    )
+    input_url: str | None = Field(
+        default=None,
+        title="Video URL",
+        pattern=r"^https?://",
+        max_length=8192,
+        description="https URL of a video that is registered first. Give this or a video id.",
+    )
+    infer_fps: (
+        Annotated[float, Field(gt=0, title="Frames a second", allow_inf_nan=False)]
+        | Annotated[str, Field(pattern=_FPS_PATTERN, title="Fraction, or 'all'")]
+    ) = Field(
+        default=1,
+        title="Frames a second",
+        description="How many frames of each second to look at: a number such as 5 or 0.5, a fraction such as 1/3, or "
+        "all. No more than the video has.",
+    )
+    models: list[ModelRequest] = Field(min_length=1, max_length=64, title="Models")
+    start_s: float | None = Field(
+        default=None, ge=0, title="Start (seconds)", description="Leave out samples before it. Empty starts at 0."
+    )
+    end_s: float | None = Field(
+        default=None,
+        gt=0,
+        title="End (seconds)",
+        description="Leave out samples at or after it. Empty runs to the end.",
+    )
+
+    @field_validator("infer_fps")
+    @classmethod
+    def _positive_rate(cls, value: float | str) -> float | str:
+        try:
+            parse_fps(value)
+        except BadRequestError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @model_validator(mode="after")
+    def _one_source_and_a_range(self) -> InferenceRequest:
+        if (self.video_id is None) == (self.input_url is None):
+            raise ValueError("give either video_id or input_url, one of the two")
+        if self.end_s is not None and self.end_s <= (self.start_s or 0):
+            raise ValueError(f"end_s is {self.end_s} and start_s is {self.start_s or 0}; end_s must be the later one")
+        return self
+
+
+def model_keys(requests: list[ModelRequest], names: list[str]) -> list[str]:
+    """The result's key of each model, in order: its alias, else its name, else name/version where a name repeats.
+
+    `names` are what the models are called without their version (the hub id, the folder's name, the catalog name).
+    Raises `BadRequestError` where two entries would share a key.
+    """
+    repeated = {name for name in names if names.count(name) > 1}
+    keys = [
+        request.alias or (f"{name}/{request.model_version}" if name in repeated and request.model_version else name)
+        for request, name in zip(requests, names, strict=True)
+    ]
+    reserved = {"frame_offset", "time_offset"}
+    for key in keys:
+        if keys.count(key) > 1:
+            raise BadRequestError(f"two models would both be called {key!r} in the result; give one of them an alias.")
+        if key in reserved or not re.match(_KEY_PATTERN, key):
+            raise BadRequestError(f"a model cannot be called {key!r} in the result; give it another alias.")
+    return keys

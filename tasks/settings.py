@@ -1,0 +1,111 @@
+"""One settings class for each concern, read from the environment when made, never at import."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.vision_model import Precision
+
+
+class StoreSettings(BaseSettings):
+    """Where videos, shards and results live."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_")
+
+    store: str = "~/.reelmill/store"
+    """A local directory, or `s3://bucket/prefix`. Credentials come from the usual AWS variables."""
+    cache_dir: Path = Path("~/.reelmill/cache")
+    """Local copies of videos and model folders that come from an S3 store or the hub."""
+
+
+class S3Settings(BaseSettings):
+    """How an S3 store is reached."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_S3_")
+
+    endpoint_url: str | None = None
+    """Any S3-compatible server; AWS itself when unset."""
+    addressing_style: str = Field(default="auto", pattern="^(auto|path|virtual)$")
+    """`path` for most self-hosted servers, `virtual` for AWS."""
+    max_attempts: int = Field(default=5, ge=1)
+    """Tries of one request before a store error is reported."""
+    timeout_s: float = Field(default=20.0, gt=0)
+    """Seconds to wait for a connection or an answer."""
+
+
+class UploadSettings(BaseSettings):
+    """What may be registered."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_UPLOAD_")
+
+    max_video_bytes: int = Field(default=50 * 2**30, gt=0)
+    """Larger files are refused, while a URL streams too."""
+    allow_http: bool = False
+    """Take plain http URLs as well as https."""
+    allow_private_hosts: bool = False
+    """Take URLs whose host is private, loopback or link-local. Leave off wherever others can submit."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds to wait for a connection or the next bytes of a URL."""
+    keep_days: float = Field(default=7.0, gt=0)
+    """Days from registration until a video is deleted."""
+    put_expires_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    """How long a presigned PUT may be used."""
+
+
+class DecodeSettings(BaseSettings):
+    """Limits of the decode worker."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_DECODE_")
+
+    max_pixels: int = Field(default=8192 * 4352, gt=0)
+    """Frames with more pixels than this are refused before they are allocated."""
+    stall_timeout_s: float = Field(default=120.0, gt=0)
+    """A decode worker that says nothing for so long is ended and its segment tried once more."""
+    memory_limit_bytes: int = Field(default=8 * 2**30, gt=0)
+    """Address space of one decode worker."""
+    segment_s: float = Field(default=120.0, gt=0)
+    """Wanted length of a segment; segments end at keyframes."""
+    segment_samples: int = Field(default=2000, ge=1)
+    """A segment holds at most about so many samples."""
+
+
+class InferenceSettings(BaseSettings):
+    """How models run."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_")
+
+    device: str = "auto"
+    """`auto` is `cuda` where there is one, else `cpu`; or a torch device such as `cuda:1`."""
+    batch_size: int = Field(default=8, ge=1)
+    """Frames that go through a model together."""
+    deterministic: bool = False
+    """Keep batches inside a segment and of one size, so that a recomputed shard equals the first."""
+    precision: Precision = "auto"
+    """Used where a catalog entry names none."""
+    torch_threads: int = Field(default=0, ge=0)
+    """Threads of torch on a CPU; 0 leaves torch's own choice."""
+
+
+class JobSettings(BaseSettings):
+    """How a job is watched."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_JOB_")
+
+    dispatch: str = Field(default="deployment", pattern="^(deployment|inline)$")
+    """`deployment` starts `infer-segments` on GPU pools; `inline` runs it in the same process (embedded)."""
+    gpu_pool: str = "gpu"
+    """The pool of models that name none."""
+    poll_s: float = Field(default=2.0, gt=0)
+    """Seconds between looks at the GPU runs."""
+    stall_timeout_s: float = Field(default=600.0, gt=0)
+    """A RUNNING GPU run without a new heartbeat for so long is cancelled and its missing segments started again."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Times a GPU run is started for the same segments."""
+    lease_s: float = Field(default=900.0, gt=0)
+    """A job that has not renewed its lease for so long holds its video no longer."""
+    scratch_dir: Path = Path(tempfile.gettempdir())
+    """Where results are put together before they go into the store."""
