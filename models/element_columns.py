@@ -144,6 +144,11 @@ ELEMENT_COLUMNS: dict[str, ElementColumns] = {
 }
 
 
+def stamp(inference_type: str, element: Element, *, time_s: float, id_seed: str) -> Element:
+    """Stamp an element of `inference_type`; `KeyError` for a type without columns."""
+    return ELEMENT_COLUMNS[inference_type].stamp(element, time_s, id_seed)
+
+
 def all_finite(table: pa.Table) -> bool:
     """Whether no float of the table, however deeply nested, is NaN or infinite: JSON has no word for those."""
     return all(_array_is_finite(chunk) for column in table.columns for chunk in column.chunks)
