@@ -1,0 +1,45 @@
+# Everything sets itself up: Python 3.11 or newer and make are all that a machine needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-long lint bench clean
+
+help:  ## Say what can be made.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.dev  ## Install everything for development into .venv.
+
+demo: $(VENV)/.demo  ## Run a real classifier on a real video and show what it saw.
+	$(BIN)/python -m deployments.demo
+
+test: $(VENV)/.dev  ## Run the tests that take minutes at most.
+	$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
+
+test-long: $(VENV)/.dev  ## Run the tests that take longer.
+	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## Check style, formatting and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## Measure speed, side by side with others.
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## Remove the environment and what the demo wrote.
+	rm -rf $(VENV) demo-out
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("reelmill needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[dev,demo]'
+	touch $@ $(VENV)/.demo
