@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,12 +30,14 @@ class S3Settings(BaseSettings):
 
     endpoint_url: str | None = None
     """Any S3-compatible server; AWS itself when unset."""
-    addressing_style: str = Field(default="auto", pattern="^(auto|path|virtual)$")
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
     """`path` for most self-hosted servers, `virtual` for AWS."""
     max_attempts: int = Field(default=5, ge=1)
     """Tries of one request before a store error is reported."""
     timeout_s: float = Field(default=20.0, gt=0)
     """Seconds to wait for a connection or an answer."""
+    part_bytes: int = Field(default=32 * 2**20, ge=5 * 2**20, le=5 * 2**30)
+    """Larger files travel in parts of this size, several at a time."""
 
 
 class UploadSettings(BaseSettings):

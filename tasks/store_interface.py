@@ -1,0 +1,179 @@
+"""The store as every other module sees it: keys in, bytes and files out, and the errors that any home of it may raise.
+
+It knows nothing of directories, S3 or what the keys mean; `tasks.store` opens the two homes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from models.errors import PassingError, PermanentError
+
+RESULTS_PREFIX = "results/"
+PARTIAL_PREFIX = ".partial-"
+"""Names of files that are being written start so; no key may, and no listing shows them."""
+
+_MAX_KEY_BYTES = 1024  # Amazon S3's limit for a whole key
+_MAX_PART_BYTES = 255  # what Linux file systems take for one name
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class StoreConfigError(PermanentError):
+    """The store's address or its settings cannot be meant as they stand."""
+
+
+class BadKeyError(PermanentError):
+    """A key that could leave the store, or that one of its homes cannot hold."""
+
+
+class KeyNotFoundError(PermanentError):
+    """Nothing lies under the key."""
+
+
+class ObjectChangedError(PermanentError):
+    """The object is no longer the one that was looked at."""
+
+
+class BucketMissingError(PermanentError):
+    """The S3 store's bucket does not exist."""
+
+
+class StoreAccessError(PermanentError):
+    """The store refuses these credentials, or this user."""
+
+
+class StoreRefusedError(PermanentError):
+    """The S3 server understood a request and will not do it."""
+
+
+class NotAResultError(PermanentError):
+    """A readable link was asked for something that is not a result."""
+
+
+class UploadLinkError(PermanentError):
+    """This store cannot give a link that a file can be sent to."""
+
+
+class StoreUnreachableError(PassingError):
+    """The S3 server is down, too slow, or out of reach."""
+
+
+class DiskFullError(PassingError):
+    """A disk or a quota is full; what was being written is removed."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What the store knows of one object; `etag` changes when the content does, and means nothing else."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+    etag: str
+
+
+@dataclass(frozen=True)
+class PresignedPut:
+    """One request that stores a file: any HTTP client sends `method` to `url` with exactly these headers."""
+
+    url: str
+    method: str
+    headers: dict[str, str]
+
+
+class Store(Protocol):
+    """A directory or a bucket. Every method raises `BadKeyError` for a key that it could not hold.
+
+    A key is relative, "/"-separated and case-sensitive. A prefix names a folder of keys: "jobs/1" and "jobs/1/" hold
+    "jobs/1/spec.json" and not "jobs/10/spec.json"; "" holds everything.
+    """
+
+    uri: str
+    """`s3://bucket/prefix`, or the absolute path of the directory."""
+
+    def read(self, key: str) -> bytes:
+        """Return the object's bytes. Raises `KeyNotFoundError`."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put `data` under `key`: readers see the old object or the new one, never a part."""
+
+    def write_file(self, key: str, path: Path) -> None:
+        """Put a copy of the local file under `key`, as atomically as `write`, in parts where it is large."""
+
+    def fetch(self, key: str, path: Path, *, if_etag: str | None = None) -> None:
+        """Copy the object into a local file that appears only when whole.
+
+        Raises `KeyNotFoundError`, and `ObjectChangedError` where the object's etag is not `if_etag`.
+        """
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file that is the object, where the store is a directory; else `None`. It may not exist."""
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known of the object, or `None` where there is none."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects under the prefix, sorted by the bytes of their keys."""
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """Remove the objects and return how many keys are empty now; one that was empty before is no error."""
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove the objects under the prefix for good, with all versions, and return how many there were."""
+
+    def copy(self, source: str, target: str, *, if_etag: str) -> None:
+        """Copy inside the store what `source` held when `stat` gave `if_etag`.
+
+        Raises `KeyNotFoundError`, and `ObjectChangedError` where `source` has been written since.
+        """
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove what writers that died before that moment left half written, and return how many there were."""
+
+    def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:
+        """Return a request that stores exactly `size_bytes` under `key`. Raises `UploadLinkError` in a directory."""
+
+    def presign_result(self, key: str, *, expires_s: int) -> str:
+        """Return a URL (a path, in a directory) that reads the result under `key`.
+
+        Raises `NotAResultError` for every key outside `results/`, and `KeyNotFoundError`.
+        """
+
+
+def checked_key(key: str) -> str:
+    """Return `key` where it names one object inside any store; raises `BadKeyError`."""
+    parts = key.split("/")
+    if (
+        any(part in ("", ".", "..") or part.startswith(PARTIAL_PREFIX) for part in parts)
+        or "\\" in key
+        or _CONTROL_CHARACTERS.search(key)
+        or not _fits(key, parts)
+    ):
+        raise BadKeyError(
+            f"{key[:200]!r} cannot be a key of the store; take relative names separated by '/', without '..'."
+        )
+    return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return the folder that `prefix` names, "" or ending in "/"; raises `BadKeyError`."""
+    return checked_key(prefix.removesuffix("/")) + "/" if prefix else ""
+
+
+def checked_result_key(key: str) -> str:
+    """Return `key` where it lies under `results/`; raises `NotAResultError` for any other."""
+    if not checked_key(key).startswith(RESULTS_PREFIX):
+        raise NotAResultError(f"{key!r} is no result; links that read are given for keys under {RESULTS_PREFIX} only.")
+    return key
+
+
+def _fits(key: str, parts: list[str]) -> bool:
+    try:
+        return len(key.encode()) <= _MAX_KEY_BYTES and all(len(part.encode()) <= _MAX_PART_BYTES for part in parts)
+    except UnicodeEncodeError:
+        return False

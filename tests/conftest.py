@@ -1,0 +1,51 @@
+"""Fixtures that several test files use: the servers that a whole test run starts once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.s3_server import running_s3_server
+
+if TYPE_CHECKING:
+    from tasks.store import S3Store
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of an S3 server that takes any credentials."""
+    with running_s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def s3_environment(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point every S3 client of the test, and of processes that it starts, at the test server; give its URL."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("REELMILL_S3_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("REELMILL_S3_ADDRESSING_STYLE", "path")
+    return s3_server
+
+
+@pytest.fixture
+def s3_client(s3_environment: str) -> Any:
+    """A plain boto3 client, to look at the test server from outside."""
+    import boto3
+
+    return boto3.client("s3", endpoint_url=s3_environment)
+
+
+@pytest.fixture
+def s3_store(s3_client: Any) -> S3Store:
+    """An empty S3 store under a prefix of a bucket of its own."""
+    from tasks.store import S3Store
+
+    bucket = f"test-{uuid.uuid4().hex}"
+    s3_client.create_bucket(Bucket=bucket)
+    return S3Store(f"s3://{bucket}/some/prefix")
