@@ -1,0 +1,126 @@
+"""One Prefect server as a child process: the settings it gets, where it listens, when it is ready.
+
+Used by the served set-up on one machine and by the embedded one. Imports Prefect nowhere: the server is a process of
+its own, and its environment must be complete before a client's Prefect is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.child_processes import ChildProcesses
+from models.errors import PassingError, PermanentError
+
+SERVER = "server"
+HOST = "127.0.0.1"
+
+
+class ServerNotReadyError(PassingError):
+    """The server did not come up."""
+
+
+class PortTakenError(PermanentError):
+    """Another program listens where the server should."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a client reaches a server: the API's URL, and `user:password` or `None` where it asks for none."""
+
+    api_url: str
+    auth: str | None = None
+
+    @property
+    def ui_url(self) -> str:
+        """The address of the pages for people."""
+        return self.api_url.removesuffix("/api")
+
+    def client_settings(self) -> dict[str, str]:
+        """Environment variables that point Prefect's client and workers at the server."""
+        return {"PREFECT_API_URL": self.api_url} | ({"PREFECT_API_AUTH_STRING": self.auth} if self.auth else {})
+
+
+def new_auth() -> str:
+    """A user and a random password."""
+    return f"reelmill:{secrets.token_urlsafe(24)}"
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(port: int) -> None:
+    """Raise `PortTakenError` when something listens on `port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTakenError(
+                f"port {port} of {HOST} cannot be had ({error.strerror}); give another one with --port."
+            ) from error
+
+
+def plain_environment() -> dict[str, str]:
+    """Our environment without any setting of Prefect: profiles and URLs of its user must not leak in."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+
+
+def quiet_settings(prefect_home: Path) -> dict[str, str]:
+    """Settings of every Prefect process of ours: a home of its own, no word to anybody outside."""
+    return {
+        "PREFECT_HOME": str(prefect_home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # The first UI: the second one makes the browser call an analytics host all the same.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # Leases in memory leak their slot for ever when the server restarts.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    }
+
+
+def start_server(
+    children: ChildProcesses,
+    prefect_home: Path,
+    connection: Connection,
+    *,
+    port: int,
+    database_url: str | None = None,
+    ui: bool = True,
+) -> None:
+    """Start the server on 127.0.0.1:`port` with SQLite in `prefect_home`, or on `database_url`. Does not wait."""
+    prefect_home.mkdir(parents=True, exist_ok=True)
+    settings = quiet_settings(prefect_home) | {"PREFECT_SERVER_UI_ENABLED": str(ui).lower()}
+    if connection.auth:
+        settings["PREFECT_SERVER_API_AUTH_STRING"] = connection.auth
+    if database_url:
+        settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port)]
+    # The UI's own calls go where the page came from; a client URL in the server's environment would overrule that.
+    children.start(SERVER, command, env=plain_environment() | settings, cwd=prefect_home)
+
+
+def wait_until_ready(children: ChildProcesses, connection: Connection, *, timeout_s: float = 90.0) -> None:
+    """Return when the server answers; `ServerNotReadyError` when it ends before that, or after `timeout_s`."""
+    import httpx
+
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and SERVER not in children.ended():
+        try:
+            if httpx.get(f"{connection.api_url}/health", timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    log = children.log_path(SERVER)
+    raise ServerNotReadyError(f"the Prefect server did not come up within {timeout_s:g} s; its output is in {log}.")
