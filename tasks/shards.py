@@ -73,7 +73,7 @@ def write_shard(
     """
     _require_in_order(start, stop, outcomes)
     facts = {"fingerprint": fingerprint, "start": str(start), "stop": str(stop), "inference_type": inference_type}
-    table = _table(outcomes, inference_type)
+    table = _finite_table(outcomes, inference_type)
     retry = any(outcome.passing for outcome in outcomes)
     store.write(shard_key(fingerprint, start, stop, retry=retry), _parquet(table, facts))
     if not retry:
@@ -129,30 +129,8 @@ def outcome_schema(inference_type: str) -> pa.Schema:
     return pa.schema([*(pa.field(name, kind) for name, kind in heads), *ELEMENT_COLUMNS[inference_type].schema()])
 
 
-def _require_in_order(start: int, stop: int, outcomes: Sequence[Outcome]) -> None:
-    if not 0 <= start < stop or len(outcomes) != stop - start:
-        raise ValueError(f"a shard of samples {start} to {stop} cannot hold {len(outcomes)} outcomes")
-    offsets = [outcome.frame_offset for outcome in outcomes]
-    if any(later <= earlier for earlier, later in itertools.pairwise(offsets)):
-        raise ValueError(f"the outcomes of samples {start} to {stop} do not stand in the order of their frames")
-
-
-def _table(outcomes: Sequence[Outcome], inference_type: str) -> pa.Table:
-    table = _table_as_given(outcomes, inference_type)
-    if all_finite(table):
-        return table
-    refused = [
-        outcome if all_finite(table.slice(row, 1)) else _without_element(outcome)
-        for row, outcome in enumerate(outcomes)
-    ]
-    return _table_as_given(refused, inference_type)
-
-
-def _without_element(outcome: Outcome) -> Outcome:
-    return Outcome(outcome.frame_offset, outcome.time_offset, element=None, reason=NOT_FINITE)
-
-
-def _table_as_given(outcomes: Sequence[Outcome], inference_type: str) -> pa.Table:
+def outcome_table(outcomes: Sequence[Outcome], inference_type: str) -> pa.Table:
+    """Lay outcomes out in the columns of a shard. Raises `models.element_columns.ElementShapeError`."""
     import pyarrow as pa
 
     columns = ELEMENT_COLUMNS[inference_type]
@@ -167,6 +145,29 @@ def _table_as_given(outcomes: Sequence[Outcome], inference_type: str) -> pa.Tabl
         }
         rows.append(row if outcome.element is None else row | columns.to_row(outcome.element))
     return pa.Table.from_pylist(rows, schema=outcome_schema(inference_type))
+
+
+def _require_in_order(start: int, stop: int, outcomes: Sequence[Outcome]) -> None:
+    if not 0 <= start < stop or len(outcomes) != stop - start:
+        raise ValueError(f"a shard of samples {start} to {stop} cannot hold {len(outcomes)} outcomes")
+    offsets = [outcome.frame_offset for outcome in outcomes]
+    if any(later <= earlier for earlier, later in itertools.pairwise(offsets)):
+        raise ValueError(f"the outcomes of samples {start} to {stop} do not stand in the order of their frames")
+
+
+def _finite_table(outcomes: Sequence[Outcome], inference_type: str) -> pa.Table:
+    table = outcome_table(outcomes, inference_type)
+    if all_finite(table):
+        return table
+    refused = [
+        outcome if all_finite(table.slice(row, 1)) else _without_element(outcome)
+        for row, outcome in enumerate(outcomes)
+    ]
+    return outcome_table(refused, inference_type)
+
+
+def _without_element(outcome: Outcome) -> Outcome:
+    return Outcome(outcome.frame_offset, outcome.time_offset, element=None, reason=NOT_FINITE)
 
 
 def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
