@@ -26,6 +26,7 @@ from tasks.store_interface import (
     StoreAccessError,
     StoreConfigError,
     UploadLinkError,
+    checked_folder,
     checked_key,
     checked_prefix,
     checked_result_key,
@@ -86,10 +87,10 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
-        folder = checked_prefix(prefix)
-        start = self._path(folder.removesuffix("/")) if folder else self.root
+        folder, slash, _ = checked_prefix(prefix).rpartition("/")
+        start = self._path(folder) if folder else self.root
         with _told_as_store_errors(self.root):
-            yield from _walk(start, folder)
+            yield from _walk(start, folder + slash, prefix)
 
     def delete(self, keys: Iterable[str]) -> int:
         """See `Store.delete`."""
@@ -104,9 +105,7 @@ class LocalStore:
 
     def delete_prefix(self, prefix: str) -> int:
         """See `Store.delete_prefix`."""
-        if not checked_prefix(prefix):
-            raise BadKeyError("An empty prefix would delete the whole store; name the folder that is to go.")
-        return self.delete([info.key for info in self.list(prefix)])
+        return self.delete([info.key for info in self.list(checked_folder(prefix))])
 
     def copy(self, source: str, target: str, *, if_etag: str) -> None:
         """See `Store.copy`."""
@@ -233,20 +232,27 @@ def _copy_bytes(source: BinaryIO, target: BinaryIO) -> None:
     shutil.copyfileobj(source, target, _COPY_CHUNK_BYTES)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[ObjectInfo]:
-    """Yield a folder's objects in the order of whole keys: a folder sorts as its name with the "/" that follows it."""
+def _walk(folder: Path, begin: str, prefix: str) -> Iterator[ObjectInfo]:
+    """Yield a folder's objects whose keys begin with `prefix`; `begin` is the folder's own beginning of keys.
+
+    In the order of whole keys: a folder sorts as its name with the "/" that follows it.
+    """
     try:
         entries = sorted(os.scandir(folder), key=lambda e: os.fsencode(e.name + "/" * e.is_dir(follow_symlinks=False)))
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
+        key = begin + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-        elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(PARTIAL_PREFIX):
-            try:
-                yield _info(f"{prefix}{entry.name}", entry.stat(follow_symlinks=False))
-            except FileNotFoundError:
-                continue
+            if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
+                yield from _walk(Path(entry.path), f"{key}/", prefix)
+        elif (
+            entry.is_file(follow_symlinks=False)
+            and key.startswith(prefix)
+            and not entry.name.startswith(PARTIAL_PREFIX)
+        ):
+            with suppress(FileNotFoundError):  # somebody deleted it in between
+                yield _info(key, entry.stat(follow_symlinks=False))
 
 
 def _info(key: str, facts: os.stat_result) -> ObjectInfo:

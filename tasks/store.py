@@ -31,6 +31,7 @@ from tasks.store_interface import (
     StoreRefusedError,
     StoreUnreachableError,
     UploadLinkError,
+    checked_folder,
     checked_key,
     checked_prefix,
     checked_result_key,
@@ -106,7 +107,7 @@ class S3Store:
         if not uri.startswith(_S3_SCHEME) or not _BUCKET_NAME.match(self.bucket):
             raise StoreConfigError(f"{uri!r} is no S3 address; give s3://bucket or s3://bucket/prefix.")
         try:
-            self._prefix = checked_prefix(prefix.strip("/"))
+            self._prefix = checked_folder(prefix) if prefix.strip("/") else ""
         except BadKeyError as error:
             raise StoreConfigError(f"The prefix of {uri!r} cannot be used: {error}") from None
         self._bucket_seen = False
@@ -187,15 +188,10 @@ class S3Store:
 
     def delete_prefix(self, prefix: str) -> int:
         """See `Store.delete_prefix`. Raises `StoreAccessError` where versions may not be looked at."""
-        if not checked_prefix(prefix):
-            raise BadKeyError("An empty prefix would delete the whole store; name the folder that is to go.")
-        count = sum(1 for _ in self.list(prefix))
-        folder = self._prefix + checked_prefix(prefix)
-        if self._keeps_versions:
-            self._delete(self._versions(folder))
-        else:
-            self._delete({"Key": self._full(info.key)} for info in self.list(prefix))
-        return count
+        folder = checked_folder(prefix)
+        present = [self._full(info.key) for info in self.list(folder)]
+        self._delete(self._versions(self._prefix + folder) if self._keeps_versions else ({"Key": k} for k in present))
+        return len(present)
 
     def copy(self, source: str, target: str, *, if_etag: str) -> None:
         """See `Store.copy`: the server copies, in parts above 5 GiB, each under the condition."""

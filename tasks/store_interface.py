@@ -89,8 +89,7 @@ class PresignedPut:
 class Store(Protocol):
     """A directory or a bucket. Every method raises `BadKeyError` for a key that it could not hold.
 
-    A key is relative, "/"-separated and case-sensitive. A prefix names a folder of keys: "jobs/1" and "jobs/1/" hold
-    "jobs/1/spec.json" and not "jobs/10/spec.json"; "" holds everything.
+    A key is relative, "/"-separated and case-sensitive.
     """
 
     uri: str
@@ -118,13 +117,19 @@ class Store(Protocol):
         """Return what is known of the object, or `None` where there is none."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects under the prefix, sorted by the bytes of their keys."""
+        """Yield the objects whose keys begin with `prefix`, sorted by the bytes of their keys.
+
+        "jobs/1" begins "jobs/10/spec.json" too, "jobs/1/" doesn't; "" begins every key.
+        """
 
     def delete(self, keys: Iterable[str]) -> int:
         """Remove the objects and return how many keys are empty now; one that was empty before is no error."""
 
     def delete_prefix(self, prefix: str) -> int:
-        """Remove the objects under the prefix for good, with all versions, and return how many there were."""
+        """Remove the objects in a folder for good, with all versions, and return how many there were.
+
+        Whole folders only: "jobs/1" and "jobs/1/" both leave "jobs/10/spec.json" alone; "" is a `BadKeyError`.
+        """
 
     def copy(self, source: str, target: str, *, if_etag: str) -> None:
         """Copy inside the store what `source` held when `stat` gave `if_etag`.
@@ -161,8 +166,17 @@ def checked_key(key: str) -> str:
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return the folder that `prefix` names, "" or ending in "/"; raises `BadKeyError`."""
-    return checked_key(prefix.removesuffix("/")) + "/" if prefix else ""
+    """Return `prefix` where keys of any store can begin with it; raises `BadKeyError`."""
+    if prefix:
+        checked_key(prefix.removesuffix("/"))
+    return prefix
+
+
+def checked_folder(prefix: str) -> str:
+    """Return the folder that `prefix` names, ending in "/"; raises `BadKeyError`, for "" too."""
+    if not prefix:
+        raise BadKeyError("An empty prefix would mean the whole store; name the folder that is meant.")
+    return checked_key(prefix.removesuffix("/")) + "/"
 
 
 def checked_result_key(key: str) -> str:

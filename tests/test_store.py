@@ -117,15 +117,18 @@ class TestContract:
         store.write("a", b"54321")
         assert store.stat("a").etag != first.etag
 
-    def test_lists_folders_sorted_by_whole_keys(self, store: Store) -> None:
+    def test_lists_what_begins_with_a_prefix_sorted_by_whole_keys(self, store: Store) -> None:
         written = ["jobs/1/b", "jobs/1/a/z", "jobs/1/a.json", "jobs/1/a-b", "jobs/10/x", "jobs/1/ä", "jobs2"]
         for key in written:
             store.write(key, b"x")
         expected = sorted((key for key in written if key.startswith("jobs/1/")), key=str.encode)
-        assert keys(store, "jobs/1") == keys(store, "jobs/1/") == expected
-        assert keys(store, "") == sorted(written, key=str.encode)
-        assert keys(store, "nothing/here") == []
-        assert keys(store, "jobs/1/b") == []
+        assert keys(store, "jobs/1/") == expected
+        assert keys(store, "jobs/1") == sorted([*expected, "jobs/10/x"], key=str.encode)
+        assert keys(store, "jobs/1/a") == ["jobs/1/a-b", "jobs/1/a.json", "jobs/1/a/z"]
+        assert keys(store, "jo") == keys(store, "") == sorted(written, key=str.encode)
+        assert keys(store, "jobs/1/b/") == keys(store, "nothing/here") == []
+        with pytest.raises(BadKeyError):
+            keys(store, "../jobs")
 
     def test_listing_an_empty_store(self, store: Store) -> None:
         assert keys(store, "") == []
