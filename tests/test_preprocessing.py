@@ -1,0 +1,176 @@
+"""Our preprocessing against transformers' own Pillow processors: no weights needed, only their classes."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from models.preprocessing import NotCoveredError, Preprocessor, run_steps, steps_from, to_device
+from models.resizing import SizeRule, check_picture, columns_first, one_pass_in_floats, resize
+
+LANDSCAPE, PORTRAIT, LARGE = (272, 640), (333, 211), (1080, 1920)
+CPU = torch.device("cpu")
+
+OURS = {
+    "vit": ("ViTImageProcessor", {}),
+    "vit at the frame's own size": ("ViTImageProcessor", {"size": {"height": 144, "width": 176}}),
+    "vit without resize": ("ViTImageProcessor", {"do_resize": False}),
+    "convnext cropped": ("ConvNextImageProcessor", {"size": {"shortest_edge": 224}, "crop_pct": 0.875}),
+    "convnext warped": ("ConvNextImageProcessor", {"size": {"shortest_edge": 384}}),
+    "efficientnet": ("EfficientNetImageProcessor", {}),
+    "efficientnet b0": (
+        "EfficientNetImageProcessor",
+        {"size": {"height": 224, "width": 224}, "rescale_factor": 1 / 127.5, "rescale_offset": True},
+    ),
+    "rtdetr": ("RTDetrImageProcessor", {}),
+    "detr": ("DetrImageProcessor", {}),
+    "detr padded": ("DetrImageProcessor", {"pad_size": {"height": 1400, "width": 1400}}),
+    "conditional detr": ("ConditionalDetrImageProcessor", {}),
+    "deformable detr": ("DeformableDetrImageProcessor", {"size": {"shortest_edge": 480, "longest_edge": 640}}),
+    "yolos": ("YolosImageProcessor", {}),
+    "mobilenet v1": ("MobileNetV1ImageProcessor", {}),
+    "mobilenet v2": ("MobileNetV2ImageProcessor", {}),
+    "mobilevit": ("MobileViTImageProcessor", {}),
+    "beit": ("BeitImageProcessor", {}),
+    "siglip": ("SiglipImageProcessor", {}),
+    "dinov2": ("BitImageProcessor", {"size": {"shortest_edge": 256}}),
+    "clip": ("CLIPImageProcessor", {}),
+    "deit": ("DeiTImageProcessor", {}),
+    "crop beyond the frame": ("BitImageProcessor", {"do_resize": False, "crop_size": {"height": 301, "width": 700}}),
+    "bounded": ("RTDetrImageProcessor", {"size": {"max_height": 300, "max_width": 500}}),
+}
+THEIRS = {
+    "levit's own scale": ("LevitImageProcessor", {}, "grey levels"),
+    "poolformer's own crop": ("PoolFormerImageProcessor", {}, "grey levels"),
+    "perceiver's own crop": ("PerceiverImageProcessor", {}, "we would give"),
+    "lanczos": ("ViTImageProcessor", {"resample": 1}, "filter"),
+}
+
+
+def processor(name: str, options: dict) -> transformers.ImageProcessingMixin:
+    return getattr(transformers, name + "Pil")(**options)
+
+
+def frame(height: int, width: int) -> np.ndarray:
+    """Not the picture that the preprocessor checks itself with."""
+    return np.ascontiguousarray(check_picture(height, width)[::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("case", "shape"),
+    [(case, shape) for case in OURS for shape in (LANDSCAPE, PORTRAIT)]
+    + [("rtdetr", LARGE), ("convnext cropped", LARGE)],
+)
+def test_equals_the_pillow_processor(case: str, shape: tuple[int, int], caplog: pytest.LogCaptureFixture) -> None:
+    theirs = processor(*OURS[case])
+    batch = [frame(*shape), np.flip(frame(*shape), 1).copy()]
+    with caplog.at_level(logging.WARNING):
+        got = Preprocessor(theirs, CPU)(batch)
+    expected = theirs(batch, return_tensors="pt")
+    assert not caplog.records, "the processor did the work itself"
+    assert set(got) == set(expected)
+    steps = steps_from(theirs.to_dict())
+    levels = (got["pixel_values"] - expected["pixel_values"]).abs() / torch.tensor(steps.gain).view(1, 3, 1, 1)
+    assert levels.max() < 2.01
+    assert levels.mean() < 0.05
+    assert (levels > 1.01).double().mean() < 1e-4
+    if "pixel_mask" in expected:
+        assert torch.equal(got["pixel_mask"], expected["pixel_mask"])
+
+
+@pytest.mark.parametrize("case", THEIRS)
+def test_what_is_not_covered_is_left_to_the_processor_and_said_once(
+    case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, options, reason = THEIRS[case]
+    theirs = processor(name, options)
+    batch = [frame(272, 640), frame(272, 640)[::-1].copy()]
+    with caplog.at_level(logging.WARNING):
+        preprocess = Preprocessor(theirs, CPU)
+        first, second = preprocess(batch), preprocess(batch)
+    assert torch.equal(first["pixel_values"], theirs(batch, return_tensors="pt")["pixel_values"])
+    assert torch.equal(first["pixel_values"], second["pixel_values"])
+    assert [reason in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_shift_by_one_pixel_shows() -> None:
+    theirs = processor("RTDetrImageProcessor", {})
+    picture = frame(272, 640)
+    got = Preprocessor(theirs, CPU)([np.roll(picture, 1, axis=1)])["pixel_values"]
+    assert ((got - theirs([picture], return_tensors="pt")["pixel_values"]).abs() * 255).mean() > 1
+
+
+@pytest.mark.parametrize("how", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("before", [(272, 640), (640, 272)], ids=str)
+@pytest.mark.parametrize("after", [(640, 640), (224, 298), (272, 300), (144, 176), (800, 1066)], ids=str)
+def test_both_kernels_equal_pillow(how: str, before: tuple[int, int], after: tuple[int, int]) -> None:
+    picture = frame(*before)
+    pillow = Image.fromarray(picture).resize(after[::-1], {"bilinear": 2, "bicubic": 3}[how])
+    expected = torch.from_numpy(np.asarray(pillow).astype(np.float32)).permute(2, 0, 1)
+    frames = to_device([picture], CPU)
+    between = (after[0], before[1]) if columns_first(before, after, how) else (before[0], after[1])
+    floats = one_pass_in_floats(one_pass_in_floats(frames, between, how), after, how)
+    for resized in (resize(frames, after, how), floats):
+        assert resized.dtype == torch.uint8
+        levels = (resized[0].float() - expected).abs()
+        assert levels.max() <= 2
+        assert levels.mean() < 0.06
+
+
+def test_frames_travel_as_bytes_whose_channels_lie_last() -> None:
+    frames = to_device([frame(20, 30), frame(20, 30)], CPU)
+    assert frames.dtype == torch.uint8
+    assert frames.shape == (2, 3, 20, 30)
+    assert frames.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_values_take_the_model_s_type_and_masks_do_not() -> None:
+    inputs = Preprocessor(processor("DetrImageProcessor", {}), CPU, torch.bfloat16)([frame(144, 176)])
+    assert inputs["pixel_values"].dtype == torch.bfloat16
+    assert inputs["pixel_mask"].dtype == torch.int64
+
+
+def test_one_frame_gives_what_it_gives_in_a_batch() -> None:
+    steps = steps_from(processor("ConvNextImageProcessor", {"size": {"shortest_edge": 224}}).to_dict())
+    batch = [frame(272, 640), frame(272, 640)[::-1].copy(), frame(272, 640)[:, ::-1].copy()]
+    together = run_steps(to_device(batch, CPU), steps)
+    alone = torch.cat([run_steps(to_device([one], CPU), steps) for one in batch])
+    assert torch.equal(together, alone)
+
+
+def test_a_configuration_file_is_enough_where_it_says_all() -> None:
+    steps = steps_from(
+        {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": 10, "width": 20},
+            "resample": 3,
+            "do_rescale": True,
+            "do_normalize": True,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.25],
+        }
+    )
+    assert (steps.size, steps.how) == (SizeRule(height=10, width=20), "bicubic")
+    assert steps.gain == pytest.approx((2 / 255, 2 / 255, 4 / 255))
+    assert steps.offset == pytest.approx((-1, -1, -2))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"do_resize": True, "size": {"min_pixels": 64, "max_pixels": 128}}, "edges"),
+        ({"do_resize": True, "size": 224}, "no set of named edges"),
+        ({"do_center_crop": True, "crop_size": {"shortest_edge": 5}}, "height and a width"),
+        ({"do_normalize": True, "image_mean": None, "image_std": [1, 1, 1]}, "image_mean"),
+        ({"do_resize": True, "size": {"height": 2, "width": 2}, "resample": 0}, "filter"),
+    ],
+)
+def test_what_is_not_covered_is_named(config: dict, reason: str) -> None:
+    with pytest.raises(NotCoveredError, match=reason):
+        steps_from(config)
