@@ -21,6 +21,8 @@ class StoreSettings(BaseSettings):
     """A local directory, or `s3://bucket/prefix`. Credentials come from the usual AWS variables."""
     cache_dir: Path = Path("~/.reelmill/cache")
     """Local copies of videos and model folders that come from an S3 store or the hub."""
+    video_cache_bytes: int = Field(default=100 * 2**30, gt=0)
+    """Local copies of videos beyond this go, the longest unused first, but none that was used within the hour."""
 
 
 class S3Settings(BaseSettings):
@@ -55,6 +57,14 @@ class UploadSettings(BaseSettings):
     """Seconds to wait for a connection or the next bytes of a URL."""
     keep_days: float = Field(default=7.0, gt=0)
     """Days from registration until a video is deleted."""
+    max_download_s: float = Field(default=4 * 3600.0, gt=0)
+    """A URL that takes longer than this to give its bytes is given up."""
+    hold_days: float = Field(default=1.0, ge=0)
+    """Days past its expiry that unfinished jobs may hold a video; after that nothing holds it."""
+    incoming_days: float = Field(default=1.0, gt=0)
+    """Days until an upload that nobody registered is deleted."""
+    local_dir: Path | None = None
+    """Folder of the worker whose files the flow `register-upload` may take by path; none when unset."""
     put_expires_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     """How long a presigned PUT may be used."""
 
