@@ -74,7 +74,9 @@ class DetectionColumns:
     def to_element(self, row: Mapping[str, Any]) -> Element:
         """Give a `DetectionElement`."""
         element = _present(row, ("time", "image"))
-        element["predictions"] = [_present(box, _DETECTION_KEYS) for box in row["predictions"]]
+        element["predictions"] = [
+            _present(box, _DETECTION_KEYS) if None in box.values() else box for box in row["predictions"]
+        ]
         return cast("DetectionElement", element)
 
     def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:

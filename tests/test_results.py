@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import supervision
 
+from models.element_columns import ELEMENT_COLUMNS
 from models.errors import PassingError, PermanentError
 from tasks.results import NOT_INFERRED, ResultModel, ResultSummary, ScratchDirError, job_state
 from tasks.shards import DamagedShardError, shard_key, write_shard
@@ -332,6 +333,35 @@ def test_a_scratch_directory_that_is_none_is_an_error_that_says_so(local_store, 
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ScratchDirError, match="REELMILL_JOB_SCRATCH_DIR"):
         publish(local_store, SampledPlan(samples=1, segment=1), [DETECTOR], tmp_path / "file" / "scratch")
+
+
+class EmbeddingColumns:
+    """A type whose element is a bare list of floats."""
+
+    def schema(self) -> pa.Schema:
+        return pa.schema([("embedding", pa.list_(pa.float64()))])
+
+    def to_row(self, element: Any) -> dict[str, Any]:
+        return {"embedding": element}
+
+    def to_element(self, row: Any) -> Any:
+        return row["embedding"]
+
+    def stamp(self, element: Any, time_s: float, id_seed: str) -> Any:
+        return element
+
+
+def test_a_new_type_of_any_shape_needs_one_entry_and_nothing_else(monkeypatch, local_store, scratch):
+    monkeypatch.setitem(ELEMENT_COLUMNS, "embedding", EmbeddingColumns())
+    plan, model = SampledPlan(samples=5, segment=3), ResultModel("embedder", "embedding", "eb" * 16)
+    embeddings = [[0.1 * i, -1e-9, 3.0] for i in range(5)]
+    write_shards(local_store, plan, model, lambda i: "broken" if i == 4 else embeddings[i])
+    write_shards(local_store, plan, DETECTOR, detection)
+    summary = publish(local_store, plan, [model, DETECTOR], scratch)
+    assert predictions(local_store)["embedder"] == [*embeddings[:4], None]
+    assert summary.ok == {"embedder": 4, "detector": 5}
+    rows = pq.read_table(local_store.local_path(f"{PREFIX}/predictions.parquet"))
+    assert rows["embedding"].to_pylist() == [*embeddings[:4], *[None] * 6]
 
 
 DISK_FULL = """
