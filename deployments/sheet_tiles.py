@@ -23,10 +23,10 @@ BACKGROUND = "#14171c"
 INK = "#f2f4f7"
 FAINT = "#9aa3af"
 _PANEL = "#1e232b"
-_BAR = "#2f6f9f"
+BAR = "#2f6f9f"
 _TEXT_SIZE = 15
 _LINE_HEIGHT = 30
-_PAD = 12
+PAD = 12
 _LINES = 3
 
 
@@ -56,12 +56,12 @@ def draw_tile(tile: Tile, width: int) -> Image.Image:
     from PIL import Image, ImageDraw
 
     picture = _picture(tile, width)
-    panel_height = 2 * _PAD + _LINES * _LINE_HEIGHT - 6
+    panel_height = 2 * PAD + _LINES * _LINE_HEIGHT - 6
     image = Image.new("RGB", (width, picture.height + panel_height), _PANEL)
     image.paste(picture, (0, 0))
     pen = ImageDraw.Draw(image)
     _draw_time(pen, tile.time_s)
-    top = picture.height + _PAD
+    top = picture.height + PAD
     for line in caption(tile.element):
         _draw_line(pen, line, top, width)
         top += _LINE_HEIGHT
@@ -163,12 +163,12 @@ def _draw_time(pen: ImageDraw.ImageDraw, time_s: float) -> None:
 
 
 def _draw_line(pen: ImageDraw.ImageDraw, line: Line, top: int, width: int) -> None:
-    left, right, middle = _PAD, width - _PAD, top + (_LINE_HEIGHT - 6) // 2
+    left, right, middle = PAD, width - PAD, top + (_LINE_HEIGHT - 6) // 2
     room = right - left - 16
     if line.share is not None:
         pen.rounded_rectangle((left, top, right, top + _LINE_HEIGHT - 6), radius=4, fill="#272d37")
         end = left + max(4, round((right - left) * min(1.0, line.share)))
-        pen.rounded_rectangle((left, top, end, top + _LINE_HEIGHT - 6), radius=4, fill=_BAR)
+        pen.rounded_rectangle((left, top, end, top + _LINE_HEIGHT - 6), radius=4, fill=BAR)
         percentage = f"{line.share:.0%}"
         pen.text((right - 8, middle), percentage, fill=INK, font=font(_TEXT_SIZE), anchor="rm")
         room -= round(pen.textlength(percentage, font=font(_TEXT_SIZE))) + 12
