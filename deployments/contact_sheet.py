@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.sheet_tiles import BACKGROUND, FAINT, INK, Tile, clock, draw_tile, font
-from models.errors import PermanentError
+from models.errors import PassingError, PermanentError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,10 @@ _GREY = 64
 
 class ResultUnreadableError(PermanentError):
     """A folder holds no result that a sheet can be drawn of."""
+
+
+class FramesLostError(PassingError):
+    """The decoder failed where another try may not."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def draw_contact_sheet(
     """Write a sheet of at most `frames` tiles, `tile_width` pixels wide each, to `png` and return its path.
 
     `result_dir` holds predictions.json as `reelmill infer --out` wrote it, `video` is the file that it speaks of.
-    Raises `ResultUnreadableError`, the decoder's errors, and `DrawingLibraryError` where boxes cannot be drawn.
+    Raises `ResultUnreadableError`, `FramesLostError`, the decoder's errors, and `DrawingLibraryError` where boxes cannot be drawn.
     """
     result = read_model_result(result_dir, model_key)
     chosen = evenly(len(result.frame_offset), frames)
@@ -108,7 +112,7 @@ def evenly(count: int, wanted: int) -> list[int]:
 def frames_as_seen(video: Path, frame_offsets: Sequence[int]) -> list[NDArray[np.uint8]]:
     """Decode the frames at increasing `frame_offsets` as a job does: `(H, W, 3)` RGB, grey where one cannot be decoded.
 
-    Raises `ResultUnreadableError` where the video has no such frame, and the decoder's errors.
+    Raises `ResultUnreadableError` where the video has no such frame, `FramesLostError`, and the decoder's errors.
     """
     import numpy as np
 
@@ -134,7 +138,13 @@ def frames_as_seen(video: Path, frame_offsets: Sequence[int]) -> list[NDArray[np
     )
     pictures = [np.full((facts.height, facts.width, 3), _GREY, dtype=np.uint8)] * len(plan)
     for event in extract(video, plan, range(len(plan.segments))):
-        if isinstance(event, ExtractedFrame) and event.pixels is not None:
+        if not isinstance(event, ExtractedFrame):
+            continue
+        if event.passing:
+            raise FramesLostError(
+                f"{video.name} could not be decoded this time ({event.reason}); draw the sheet again."
+            )
+        if event.pixels is not None:
             pictures[event.sample] = event.pixels.copy()
     return pictures
 
