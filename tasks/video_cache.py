@@ -1,0 +1,133 @@
+"""A video's bytes as a local file: in place where the store is a directory, else a bounded cache of checked copies.
+
+Copies are named by video id under `{cache_dir}/videos`; their time of change is when they were last asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from models.errors import PassingError
+from tasks.settings import StoreSettings
+from tasks.store_interface import PARTIAL_PREFIX, KeyNotFoundError, Store
+from tasks.video_records import UnknownVideoError, Video, is_video_id, record_key, source_key
+
+IN_USE_S = 3600.0
+"""A copy asked for within this time is taken to be in use; longer jobs ask again for each segment."""
+
+
+class VideoDamagedError(PassingError):
+    """The bytes that came are not those that were registered."""
+
+
+def video_file(store: Store, video: Video, cache_dir: Path) -> Path:
+    """Return a local file with the video's bytes; cheap when asked again, which also keeps a copy from being dropped.
+
+    Raises `UnknownVideoError` where the bytes are gone, `VideoDamagedError`, and the store's errors.
+    """
+    in_place = store.local_path(source_key(video.video_id))
+    path = cached_path(cache_dir, video.video_id) if in_place is None else in_place
+    with suppress(FileNotFoundError):
+        if path.stat().st_size == video.size_bytes:
+            if in_place is None:
+                os.utime(path)
+            return path
+    if in_place is not None:
+        raise UnknownVideoError(f"The bytes of video {video.video_id} are gone or cut off; register it again.")
+    drop_unregistered_copies(store, cache_dir)
+    make_room(cache_dir, video.size_bytes, StoreSettings().video_cache_bytes)
+    _fetch_checked(store, video, path)
+    return path
+
+
+def cached_path(cache_dir: Path, video_id: str) -> Path:
+    """Where the local copy of a video lies, if there is one."""
+    return cache_dir.expanduser() / "videos" / video_id
+
+
+def keep_copy(store: Store, video: Video, path: Path, cache_dir: Path) -> None:
+    """Move a file that was just registered into the cache, where the store isn't a directory itself."""
+    if store.local_path(source_key(video.video_id)) is None:
+        make_room(cache_dir, video.size_bytes, StoreSettings().video_cache_bytes)
+        target = cached_path(cache_dir, video.video_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def drop_copy(cache_dir: Path, video_id: str) -> bool:
+    """Remove this machine's copy of a video; returns whether there was one."""
+    path = cached_path(cache_dir, video_id)
+    existed = path.exists()
+    path.unlink(missing_ok=True)
+    return existed
+
+
+def unregistered_copies(store: Store, cache_dir: Path) -> list[str]:
+    """Ids of the copies on this machine whose video the store no longer has."""
+    return [path.name for path in _copies(cache_dir) if store.stat(record_key(path.name)) is None]
+
+
+def drop_unregistered_copies(store: Store, cache_dir: Path) -> list[str]:
+    """Remove the copies of videos that are deleted; returns their ids."""
+    return [video_id for video_id in unregistered_copies(store, cache_dir) if drop_copy(cache_dir, video_id)]
+
+
+def drop_leftovers(cache_dir: Path, before: datetime) -> int:
+    """Remove what downloads that died before that moment left half done; returns how many there were."""
+    leftovers = [
+        path
+        for folder in ("videos", "incoming")
+        for path in (cache_dir.expanduser() / folder).glob(f"{PARTIAL_PREFIX}*")
+        if path.stat().st_mtime < before.timestamp()
+    ]
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def make_room(cache_dir: Path, size_bytes: int, cap_bytes: int) -> None:
+    """Remove the copies longest unused until `size_bytes` more fit under the cap, sparing those in use."""
+    copies = sorted(((path, path.stat()) for path in _copies(cache_dir)), key=lambda item: item[1].st_mtime)
+    total_bytes = sum(facts.st_size for _, facts in copies)
+    for path, facts in copies:
+        if total_bytes + size_bytes <= cap_bytes or facts.st_mtime > time.time() - IN_USE_S:
+            return
+        path.unlink(missing_ok=True)
+        total_bytes -= facts.st_size
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch_checked(store: Store, video: Video, path: Path) -> None:
+    partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(8)}")
+    try:
+        store.fetch(source_key(video.video_id), partial)
+        if sha256_of(partial) != video.sha256:
+            raise VideoDamagedError(
+                f"The bytes of video {video.video_id} are not those that were registered; "
+                "try again, and if it stays so delete and register it again."
+            )
+        partial.replace(path)
+    except KeyNotFoundError:
+        raise UnknownVideoError(f"The bytes of video {video.video_id} are gone; register it again.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _copies(cache_dir: Path) -> list[Path]:
+    folder = cache_dir.expanduser() / "videos"
+    return [path for path in folder.iterdir() if is_video_id(path.name)] if folder.is_dir() else []

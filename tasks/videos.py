@@ -1,0 +1,265 @@
+"""Registration: bytes from a file, a URL or a presigned PUT become a checked, registered video.
+
+What is registered decodes, is of a container that we take, and is named by its content: the same bytes are one video.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from models.errors import PermanentError
+from tasks.decoding import VideoFacts, probe
+from tasks.downloads import TooLargeError, download, size_text
+from tasks.settings import StoreSettings, UploadSettings
+from tasks.store_interface import PARTIAL_PREFIX, ObjectInfo, Store
+from tasks.url_addresses import redact_url
+from tasks.video_cache import keep_copy, sha256_of, video_file
+from tasks.video_records import (
+    VIDEO_ID_DIGITS,
+    ExpiredVideoError,
+    UnknownVideoError,
+    Video,
+    delete_video,
+    find_video,
+    list_videos,
+    record_key,
+    source_key,
+)
+
+__all__ = [
+    "ExpiredVideoError",
+    "UnknownVideoError",
+    "Video",
+    "delete_video",
+    "find_video",
+    "list_videos",
+    "register_file",
+    "register_upload",
+    "register_url",
+    "video_file",
+]
+
+EXTENSIONS = ("mp4", "avi", "mkv", "webm")
+_FAMILIES = {"mp4": "mp4", "mov": "mp4", "mkv": "mkv", "webm": "mkv", "avi": "avi"}
+"""Container → what it is a kind of; QuickTime is mp4's parent, WebM a part of Matroska."""
+_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
+_MAX_NAME_BYTES = 255
+
+
+class FileMissingError(PermanentError):
+    """There is no such file, or it cannot be read."""
+
+
+class FileNameError(PermanentError):
+    """The name has no extension that we take, or could name something else than a file."""
+
+
+class EmptyFileError(PermanentError):
+    """There are no bytes."""
+
+
+class FileChangedError(PermanentError):
+    """Somebody wrote to the file while it was being registered."""
+
+
+class ContainerMismatchError(PermanentError):
+    """The content is of another container than the name says, or of one that we don't take."""
+
+
+class UnknownUploadError(PermanentError):
+    """Nothing was uploaded under that id."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was found out about bytes that are to be registered."""
+
+    file_name: str
+    size_bytes: int
+    sha256: str
+    facts: VideoFacts
+    origin: str | None = None
+
+
+def register_file(
+    store: Store, path: Path, *, file_name: str | None = None, settings: UploadSettings | None = None
+) -> Video:
+    """Register a file of this machine; it is copied, and stays where it is.
+
+    Raises `FileNameError`, `FileMissingError`, `EmptyFileError`, `TooLargeError`, `ContainerMismatchError`,
+    `FileChangedError`, and what `probe` and the store raise.
+    """
+    limits = settings or UploadSettings()
+    name = checked_file_name(path.name if file_name is None else file_name)
+    before = _stamp(path)
+    checked_size(name, before[0], limits)
+    facts = _facts(name, path)
+    sha256 = sha256_of(path)
+
+    def put(key: str) -> None:
+        store.write_file(key, path)
+        if _stamp(path) != before:
+            store.delete([key])
+            raise FileChangedError(f"{name!r} changed while it was being read; register it once it is finished.")
+
+    return _register(store, Candidate(name, before[0], sha256, facts), put, limits)
+
+
+def register_url(
+    store: Store,
+    url: str,
+    *,
+    file_name: str | None = None,
+    settings: UploadSettings | None = None,
+    cache_dir: Path | None = None,
+) -> Video:
+    """Register what an https URL gives; `file_name` names it where neither URL nor server does.
+
+    Raises what `download` raises, and all that `register_file` does.
+    """
+    limits = settings or UploadSettings()
+    if file_name is not None:
+        checked_file_name(file_name)
+    with _scratch_folder(cache_dir) as (folder, cache):
+        got = download(url, folder / "download", limits)
+        name = checked_file_name(got.file_name if file_name is None else file_name)
+        checked_size(name, got.size_bytes, limits)
+        path = (folder / "download").rename(folder / name)
+        candidate = Candidate(name, got.size_bytes, sha256_of(path), _facts(name, path), redact_url(url))
+        video = _register(store, candidate, lambda key: store.write_file(key, path), limits)
+        keep_copy(store, video, path, cache)
+    return video
+
+
+def register_upload(
+    store: Store, upload_id: str, *, settings: UploadSettings | None = None, cache_dir: Path | None = None
+) -> Video:
+    """Register what was PUT under `incoming/{upload_id}/`, and remove it there.
+
+    Its size is checked before it is read; what is read, checked and copied is one and the same, by its ETag: raises
+    `ObjectChangedError` where it is PUT again meanwhile, `UnknownUploadError`, and all that `register_file` does.
+    """
+    limits = settings or UploadSettings()
+    upload = _find_upload(store, upload_id)
+    name = checked_file_name(upload.key.rpartition("/")[2])
+    checked_size(name, upload.size_bytes, limits)
+    with _scratch_folder(cache_dir) as (folder, cache):
+        path = folder / name
+        store.fetch(upload.key, path, if_etag=upload.etag)
+        candidate = Candidate(name, upload.size_bytes, sha256_of(path), _facts(name, path))
+        video = _register(store, candidate, lambda key: store.copy(upload.key, key, if_etag=upload.etag), limits)
+        keep_copy(store, video, path, cache)
+    store.delete_prefix(f"incoming/{upload_id}")
+    return video
+
+
+def checked_file_name(name: str) -> str:
+    """Return a file's name where it has an extension that we take, in either case; raises `FileNameError`."""
+    shown = repr(name[:100])
+    if _NOT_IN_NAMES.search(name) or len(name.encode(errors="replace")) > _MAX_NAME_BYTES or not name.isprintable():
+        raise FileNameError(f"{shown} cannot name a video; take a name without folders, such as holiday.mp4.")
+    if Path(name).suffix.lower().removeprefix(".") not in EXTENSIONS:
+        raise FileNameError(f"{shown} has none of the extensions {', '.join(EXTENSIONS)}; give a file of one of these.")
+    return name
+
+
+def checked_size(name: str, size_bytes: int, settings: UploadSettings) -> None:
+    """Raise `EmptyFileError` or `TooLargeError` for a size that is not taken."""
+    if size_bytes <= 0:
+        raise EmptyFileError(f"{name!r} is empty; see whether it was copied whole.")
+    if size_bytes > settings.max_video_bytes:
+        raise TooLargeError(
+            f"{name!r} has {size_text(size_bytes)}, and no more than {size_text(settings.max_video_bytes)} are taken; "
+            "give a smaller video, or raise REELMILL_UPLOAD_MAX_VIDEO_BYTES."
+        )
+
+
+def _register(store: Store, candidate: Candidate, put: Callable[[str], None], settings: UploadSettings) -> Video:
+    """Write source, then record. `put` writes the source under a key; it is not called where the source is there."""
+    video_id = candidate.sha256[:VIDEO_ID_DIGITS]
+    now = datetime.now(UTC)
+    video = Video(
+        video_id=video_id,
+        facts=candidate.facts,
+        file_name=candidate.file_name,
+        size_bytes=candidate.size_bytes,
+        sha256=candidate.sha256,
+        registered_at=now,
+        expires_at=now + timedelta(days=settings.keep_days),
+        origin=candidate.origin,
+    )
+    key = source_key(video_id)
+    if not _stands(store, video):
+        put(key)
+    store.write(record_key(video_id), video.model_dump_json(indent=2).encode())
+    if store.stat(key) is None:  # a cleanup that was at the expired one took it in between
+        put(key)
+    return video
+
+
+def _stands(store: Store, video: Video) -> bool:
+    source = store.stat(source_key(video.video_id))
+    if source is None or source.size_bytes != video.size_bytes:
+        return False
+    try:
+        return find_video(store, video.video_id, held=True).sha256 == video.sha256
+    except UnknownVideoError:
+        return False
+
+
+def _facts(name: str, path: Path) -> VideoFacts:
+    """Probe the content, and refuse it where its container is none of ours or not what the name says."""
+    facts, _ = probe(path)
+    named = Path(name).suffix.lower().removeprefix(".")
+    if facts.container not in _FAMILIES:
+        raise ContainerMismatchError(
+            f"{name!r} is a {facts.container} file inside; give a video in one of: {', '.join(EXTENSIONS)}."
+        )
+    family = _FAMILIES[facts.container]
+    if family != _FAMILIES[named]:
+        raise ContainerMismatchError(
+            f"{name!r} is named {named} and is {facts.container} inside; name it .{family} if that is right."
+        )
+    return facts
+
+
+def _stamp(path: Path) -> tuple[int, int, int, int]:
+    """A regular file's size in bytes, and what changes when it is written or replaced."""
+    try:
+        facts = path.stat()
+        if stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
+            path.open("rb").close()
+    except PermissionError:
+        raise FileMissingError(f"{str(path)!r} may not be read by this user; change its mode.") from None
+    except (OSError, ValueError):
+        raise FileMissingError(f"There is no file {str(path)!r}; see whether the path is right.") from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise FileMissingError(f"{str(path)!r} is a folder or no ordinary file; name a video file.")
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev
+
+
+def _find_upload(store: Store, upload_id: str) -> ObjectInfo:
+    found = list(store.list(f"incoming/{upload_id}/")) if _UPLOAD_ID.fullmatch(upload_id) else []
+    if len(found) != 1:
+        raise UnknownUploadError(
+            f"Nothing was uploaded as {upload_id[:100]!r}; PUT the file to the link that `request-upload` gave, then "
+            "register it within a day."
+        )
+    return found[0]
+
+
+@contextmanager
+def _scratch_folder(cache_dir: Path | None) -> Iterator[tuple[Path, Path]]:
+    """A folder for a file that is only being looked at, on the cache's disk, and the cache's own folder."""
+    cache = (cache_dir or StoreSettings().cache_dir).expanduser()
+    (cache / "incoming").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=cache / "incoming") as folder:
+        yield Path(folder), cache
