@@ -45,7 +45,8 @@ class VideoIndex:
     Attributes:
         pts: `(n,)` int64, presentation times in `time_base`, strictly increasing. Where the frames were counted by
             decoding: 0, 1, 2 … in units of one frame.
-        key_pts: `(k,)` int64, presentation times of all keyframes, increasing; also of those that an edit list hides.
+        key_pts: `(k,)` int64, presentation times of the keyframes that decoding can start at, increasing; also of
+            those that an edit list hides.
         leading: `(n,)` bool, true for a frame that is decoded after a keyframe and shown before it.
         time_base: seconds of one tick.
         average_rate: what the container says the rate is, if it says anything; only a candidate.

@@ -1,0 +1,138 @@
+"""Every frame's presentation time and the keyframes, from one pass over the packets, nearly all of them undecoded.
+
+Runs in the decode worker only: imports av, numpy and the standard library, and nothing of ours that imports more.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tasks.decode_video import RefusedError, VideoFile, quarter_turns
+
+_KEYFRAME, _LEADING = 1, 2
+_FLAG_BITS = 2
+
+
+@dataclass
+class FoundFrames:
+    """What an index pass finds: facts for JSON, `pts` `(n,)` and `key_pts` `(k,)` int64, `leading` `(n,)` uint8."""
+
+    facts: dict[str, Any]
+    pts: NDArray[np.int64]
+    key_pts: NDArray[np.int64]
+    leading: NDArray[np.uint8]
+
+    def to_bytes(self) -> bytes:
+        """The three arrays one after the other."""
+        return self.pts.tobytes() + self.key_pts.tobytes() + self.leading.tobytes()
+
+
+def index_video(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
+    """Find all frames of `video`; `alive` is called for every packet.
+
+    Frames are counted by decoding where the container's times don't tell them apart: AVI, and files in which a time is
+    missing or stands twice. Raises `RefusedError` where nothing decodes.
+    """
+    found = None if video.container_name == "avi" else _from_packets(video, alive)
+    if found is None:
+        video.rewind()
+        found = _by_decoding(video, alive)
+    return found
+
+
+def _from_packets(video: VideoFile, alive: Callable[[], None]) -> FoundFrames | None:
+    """The index from presentation times alone, or None where a shown frame has none or two share one."""
+    shown, keys, last = array("q"), array("q"), (-1, 0)
+    flags = bytearray()
+    latest_key: int | None = None
+    first_frame: VideoFrame | None = None
+    is_vp8 = video.codec_name == "vp8"
+    for packet in video.packets():
+        alive()
+        if first_frame is None:
+            first_frame = next(iter(video.decode(packet)[0]), None)
+        pts = packet.pts
+        if pts is None:
+            return None
+        if latest_key is None or video.starts_group(packet):
+            latest_key = pts
+            keys.append(pts)
+        if packet.is_discard or (is_vp8 and _is_hidden(packet)):
+            continue
+        shown.append(pts)
+        flags.append(_LEADING if pts < latest_key else 0)
+        last = max(last, (pts, packet.duration or 0))
+    first_frame = first_frame or next(iter(video.drain()), None)
+    if first_frame is None or not shown:
+        raise RefusedError("nothing_decodes")
+    pts_array, leading = _in_order(shown, flags)
+    if bool((pts_array[1:] == pts_array[:-1]).any()):
+        return None
+    key_pts = np.unique(np.frombuffer(keys, np.int64))
+    facts = {**_facts(video, first_frame), "counted_by": "index", "last_duration": last[1]}
+    return FoundFrames(facts, pts_array, key_pts, leading)
+
+
+def _is_hidden(packet: Packet[VideoStream]) -> bool:
+    """Whether a VP8 packet is never shown (RFC 6386, section 9.1: the bit `show_frame`)."""
+    return not memoryview(packet)[0] >> 4 & 1
+
+
+def _in_order(shown: array[int], flags: bytearray) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Sort the times with their flags; in place, since a ten-hour video has a million of them."""
+    packed = np.frombuffer(shown, np.int64)
+    packed <<= _FLAG_BITS
+    packed |= np.frombuffer(flags, np.uint8)
+    packed.sort()
+    leading = (packed & _LEADING != 0).astype(np.uint8)
+    packed >>= _FLAG_BITS
+    return packed, leading
+
+
+def _by_decoding(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
+    """Decode everything and count: frame n stands at n / rate."""
+    count = 0
+    first_frame: VideoFrame | None = None
+    for packet in video.packets():
+        alive()
+        frames, _ = video.decode(packet)
+        first_frame = first_frame or next(iter(frames), None)
+        count += len(frames)
+    rest = video.drain()
+    first_frame = first_frame or next(iter(rest), None)
+    count += len(rest)
+    if first_frame is None:
+        raise RefusedError("nothing_decodes")
+    facts = {**_facts(video, first_frame), "counted_by": "decoding", "last_duration": 1}
+    return FoundFrames(facts, np.arange(count, dtype=np.int64), np.zeros(1, np.int64), np.zeros(count, np.uint8))
+
+
+def _facts(video: VideoFile, first_frame: VideoFrame) -> dict[str, Any]:
+    width, height = first_frame.width, first_frame.height
+    if width * height > video.max_pixels:
+        raise RefusedError("too_many_pixels", width=width, height=height, max_pixels=video.max_pixels)
+    aspect = video.stream.sample_aspect_ratio or Fraction(1)
+    turns = quarter_turns(first_frame)
+    if turns % 2:
+        width, height, aspect = height, width, 1 / aspect
+    rate, time_base = video.stream.average_rate, video.stream.time_base
+    return {
+        "container": video.container_name,
+        "codec": video.codec_name,
+        "width": width,
+        "height": height,
+        "rotation": (360 - 90 * turns) % 360,
+        "average_rate": str(rate) if rate else None,
+        "time_base": str(time_base),
+        "pixel_aspect": "{}:{}".format(*(aspect.as_integer_ratio())),
+    }

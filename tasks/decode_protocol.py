@@ -1,0 +1,117 @@
+"""How parent and decode worker speak: JSON messages over a socket pair, arrays and frames in shared memory beside them.
+
+Shared memory is an anonymous file that travels as a descriptor, so nothing is left behind however either side dies.
+Standard library only: the worker imports this, and so does its parent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import socket
+import struct
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+CHUNKS_AHEAD = 2
+"""Chunks of frames that the worker may have sent and the parent not yet taken."""
+ALIVE_EVERY_S = 1.0
+"""A working worker says so at least this often."""
+_HEADER = struct.Struct("!I")
+_LONGEST_MESSAGE = 2**20
+_READ_ONLY_SEALS = (
+    getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_WRITE", 0)
+)
+
+
+class ChannelClosedError(ConnectionError):
+    """The other side is gone, or what it sends is no message."""
+
+
+@dataclass
+class Channel:
+    """One end of the socket pair."""
+
+    socket: socket.socket
+
+    def send(self, message: dict[str, Any], memory_fd: int | None = None) -> None:
+        """Send a message, with a shared memory's descriptor. Raises `ChannelClosedError`, or `TimeoutError`."""
+        body = json.dumps(message, separators=(",", ":")).encode()
+        data = _HEADER.pack(len(body)) + body
+        try:
+            sent = socket.send_fds(self.socket, [data], [] if memory_fd is None else [memory_fd])
+            self.socket.sendall(data[sent:])
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ChannelClosedError(str(error)) from error
+
+    def receive(self, timeout_s: float | None = None) -> tuple[dict[str, Any], int | None]:
+        """Wait for a message; returns it with its shared memory's descriptor, which the caller then owns."""
+        self.socket.settimeout(timeout_s)
+        try:
+            header, fds, _, _ = socket.recv_fds(self.socket, _HEADER.size, 1)
+            header += self._read(_HEADER.size - len(header)) if header else b""
+            if len(header) < _HEADER.size:
+                raise ChannelClosedError("the other side closed the channel")
+            (length,) = _HEADER.unpack(header)
+            if length > _LONGEST_MESSAGE:
+                raise ChannelClosedError(f"a message of {length} bytes is none of ours")
+            message = json.loads(self._read(length))
+        except TimeoutError:
+            raise
+        except (OSError, ValueError) as error:
+            raise ChannelClosedError(str(error)) from error
+        return message, (fds[0] if fds else None)
+
+    def _read(self, length: int) -> bytes:
+        data = b""
+        while len(data) < length:
+            part = self.socket.recv(length - len(data))
+            if not part:
+                raise ChannelClosedError("the other side closed the channel in the middle of a message")
+            data += part
+        return data
+
+
+def new_memory(size_bytes: int) -> int:
+    """Make shared memory of `size_bytes` zeroes and return its descriptor."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("reelmill", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, max(1, size_bytes))
+    return fd
+
+
+def memory_of(data: bytes) -> int:
+    """Make shared memory that holds `data` and return its descriptor."""
+    fd = new_memory(len(data))
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], done)
+    return fd
+
+
+def seal(fd: int) -> None:
+    """Let nobody change or shorten the memory any more; the last writable mapping must be gone."""
+    if hasattr(fcntl, "F_ADD_SEALS") and hasattr(os, "memfd_create"):
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _READ_ONLY_SEALS)
+
+
+def map_memory(fd: int, size_bytes: int) -> mmap.mmap:
+    """Map sealed memory to read and close its descriptor. Raises `ChannelClosedError` where it is not as promised."""
+    try:
+        if os.fstat(fd).st_size < max(1, size_bytes):
+            raise ChannelClosedError("the shared memory is shorter than its message says")
+        if hasattr(fcntl, "F_GET_SEALS") and hasattr(os, "memfd_create"):
+            sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+            if sealed & _READ_ONLY_SEALS != _READ_ONLY_SEALS:
+                raise ChannelClosedError("the shared memory can still be changed by the worker")
+        return mmap.mmap(fd, max(1, size_bytes), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    finally:
+        os.close(fd)

@@ -1,0 +1,224 @@
+"""The decode worker, a program of its own: takes orders over a socket, hands back indexes and frames in shared memory.
+
+It is started by file path in Python's isolated mode and imports av, numpy and the standard library; of ours only what
+imports nothing more. It has no credentials, opens local files only, and ends when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import resource
+import select
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.decode_frames import Wanted, decode_samples
+from tasks.decode_index import index_video
+from tasks.decode_protocol import (
+    ALIVE_EVERY_S,
+    CHUNKS_AHEAD,
+    Channel,
+    ChannelClosedError,
+    map_memory,
+    memory_of,
+    new_memory,
+    seal,
+)
+from tasks.decode_video import RefusedError, VideoFile
+
+CHUNK_BYTES = 16 * 2**20
+"""Frames are handed over in chunks of about this size, of at least one frame."""
+CHUNK_FRAMES = 32
+CHUNK_S = 2.0
+"""A chunk is sent after so long even if it is not full."""
+
+
+class FrameChunks:
+    """Collects a segment's frames in shared memory and sends them chunk by chunk, never far ahead of the parent."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._credits = CHUNKS_AHEAD
+        self._entries: list[list[Any]] = []
+        self._fd: int | None = None
+        self._memory: mmap.mmap | None = None
+        self._used = 0
+        self._started_s = 0.0
+
+    def frame(self, sample: int, pixels: NDArray[np.uint8]) -> None:
+        """Copy a frame into the chunk."""
+        if self._memory is None or self._used + pixels.nbytes > len(self._memory):
+            self.flush()
+            self._open(max(pixels.nbytes, CHUNK_BYTES))
+        self._copy_in(pixels)
+        self._used += pixels.nbytes
+        self._add([sample, self._used - pixels.nbytes, pixels.shape[0], pixels.shape[1]])
+
+    def null(self, sample: int, reason: str) -> None:
+        """Add a sample without pixels to the chunk."""
+        self._add([sample, reason])
+
+    def flush(self) -> None:
+        """Send the chunk, if there is one, as soon as the parent has taken enough of the earlier ones."""
+        if not self._entries:
+            return
+        while not self._credits:
+            self.credit(self._channel.receive()[0])
+        self._credits -= 1
+        fd, self._fd = self._fd, None
+        try:
+            if self._memory is not None and fd is not None:
+                self._memory.close()
+                os.ftruncate(fd, self._used)
+                seal(fd)
+            self._channel.send({"say": "chunk", "size_bytes": self._used, "frames": self._entries}, fd)
+        finally:
+            if fd is not None:
+                os.close(fd)
+        self._entries, self._memory, self._used = [], None, 0
+
+    def flush_if_old(self) -> None:
+        """Send a chunk that has waited long for its next frame."""
+        if self._entries and time.monotonic() - self._started_s > CHUNK_S:
+            self.flush()
+
+    def credit(self, message: dict[str, Any]) -> None:
+        """Take the parent's word that a chunk was taken."""
+        if message.get("do") != "credit":
+            raise ChannelClosedError(f"expected a credit, got {message.get('do')!r}")
+        self._credits += 1
+
+    def _open(self, size_bytes: int) -> None:
+        self._fd = new_memory(size_bytes)
+        self._memory = mmap.mmap(self._fd, size_bytes)
+
+    def _copy_in(self, pixels: NDArray[np.uint8]) -> None:
+        """Copy behind the frames that are there; no view of the memory outlives this call, so that it can be sealed."""
+        assert self._memory is not None
+        place = np.frombuffer(self._memory, np.uint8, pixels.size, self._used).reshape(pixels.shape)
+        np.copyto(place, pixels)
+
+    def _add(self, entry: list[Any]) -> None:
+        if not self._entries:
+            self._started_s = time.monotonic()
+        self._entries.append(entry)
+        if len(self._entries) >= CHUNK_FRAMES:
+            self.flush()
+
+
+class Worker:
+    """Carries out orders until the channel closes."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._video: VideoFile | None = None
+        self._chunks = FrameChunks(channel)
+        self._said_s = time.monotonic()
+
+    def serve(self) -> None:
+        """Obey order after order; ends with `ChannelClosedError`."""
+        while True:
+            order, fd = self._channel.receive()
+            try:
+                self._obey(order, fd)
+            except RefusedError as refusal:
+                self._channel.send({"say": "refused", "why": refusal.why, "details": refusal.details})
+            except ChannelClosedError:
+                raise
+            except Exception as error:
+                # Whatever broke, the parent is told and decides.
+                self._channel.send({"say": "failed", "error": f"{type(error).__name__}: {error}"})
+
+    def _obey(self, order: dict[str, Any], fd: int | None) -> None:
+        if order["do"] == "credit":
+            self._chunks.credit(order)
+        elif order["do"] == "index":
+            self._index(order)
+        elif order["do"] == "decode" and fd is not None:
+            self._decode(order, fd)
+        else:
+            raise ValueError(f"no such order: {order['do']}")
+
+    def _index(self, order: dict[str, Any]) -> None:
+        found = index_video(self._open(order), self._alive)
+        fd = memory_of(found.to_bytes())
+        try:
+            seal(fd)
+            sizes = {"frames": len(found.pts), "keys": len(found.key_pts)}
+            self._channel.send({"say": "index", "facts": found.facts, **sizes}, fd)
+        finally:
+            os.close(fd)
+
+    def _decode(self, order: dict[str, Any], fd: int) -> None:
+        count = order["samples"]
+        memory = map_memory(fd, 17 * count)
+        wanted = Wanted(
+            np.frombuffer(memory, np.int64, count, 0),
+            np.frombuffer(memory, np.int64, count, 8 * count),
+            np.frombuffer(memory, np.bool_, count, 16 * count),
+        )
+        decode_samples(self._open(order), wanted, self._chunks, self._alive, counted=order["counted"])
+        self._chunks.flush()
+        self._channel.send({"say": "done"})
+
+    def _open(self, order: dict[str, Any]) -> VideoFile:
+        if self._video is None or self._video.path != order["path"]:
+            self._video = VideoFile(order["path"], max_pixels=order["max_pixels"], threads=order["threads"])
+        return self._video
+
+    def _alive(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s > ALIVE_EVERY_S:
+            self._said_s = now_s
+            self._chunks.flush_if_old()
+            self._channel.send({"say": "alive"})
+
+
+def end_with_parent(channel_fd: int) -> None:
+    """End at once when the parent closes the channel or dies, even in the middle of a decoder's work.
+
+    The kernel's own parent-death signal is of no use: it fires when the thread that started us ends.
+    """
+    parent = os.getppid()
+    poll = select.poll()
+    poll.register(channel_fd, 0)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            if any(happened & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, happened in poll.poll(1000)):
+                break
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def set_limits(memory_limit_bytes: int) -> None:
+    """Bound what a hostile file can cost: address space, core dumps, open files."""
+    wanted = {resource.RLIMIT_AS: memory_limit_bytes, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 256}
+    for limit, value in wanted.items():
+        _, hard = resource.getrlimit(limit)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+
+
+def main(channel_fd: int, memory_limit_bytes: int) -> None:
+    """Serve the parent at the other end of `channel_fd`."""
+    set_limits(memory_limit_bytes)
+    end_with_parent(channel_fd)
+    with contextlib.suppress(ChannelClosedError), socket.socket(fileno=channel_fd) as channel_socket:
+        Worker(Channel(channel_socket)).serve()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
