@@ -6,14 +6,12 @@ and nothing is left over.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from deployments.child_processes import ChildProcesses
@@ -30,7 +28,8 @@ from deployments.prefect_server import (
     wait_until_ready,
 )
 from deployments.registration import CPU_POOL, GPU_POOL, connect, prepare_server
-from deployments.running_server import announced, kept_auth, only_one
+from deployments.running_server import RunningSetup, announced, kept_auth, only_one
+from deployments.signals import signals_interrupt
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -120,7 +119,7 @@ def served(
         try:
             start_server(setup.children, home / "prefect", connection, port=port, database_url=database_url)
             _make_ready(setup, gpu_pools)
-            with announced(home, connection):
+            with announced(home, RunningSetup(connection.api_url, connection.auth, store_uri)):
                 yield setup
         finally:
             _end(setup)
@@ -199,7 +198,7 @@ def up(
     say("Starting the Prefect server and its workers (about 20 seconds) …")
     try:
         with (
-            _signals_interrupt(),
+            signals_interrupt(),
             served(home, store_uri, gpu_pools, port=port, auth=auth, database_url=database_url) as setup,
         ):
             _welcome(setup, store_uri, say)
@@ -231,20 +230,3 @@ def _watch(setup: ServedSetup, say: Callable[[str], None]) -> None:
                 )
                 setup.start_worker(worker)
         time.sleep(1.0)
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `KeyboardInterrupt` once, and are ignored while what was started is being ended."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

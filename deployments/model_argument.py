@@ -67,7 +67,7 @@ def parse_models(models: Sequence[str], params: Sequence[str] = ()) -> list[Mode
 
 
 def parse_model(text: str) -> ModelArgument:
-    """One MODEL[@REVISION][:TYPE]. A folder that exists is taken as one, whatever its name holds; it has no revision."""
+    """One MODEL[@REVISION][:TYPE]. A folder that exists is one whatever its name holds, and has no revision."""
     if folder := _folder(text):
         return ModelArgument(text, folder.name, folder=folder)
     rest, inference_type = _split_type(text)

@@ -11,6 +11,7 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,10 +98,15 @@ def start_server(
     port: int,
     database_url: str | None = None,
     ui: bool = True,
+    more_settings: Mapping[str, str] | None = None,
 ) -> None:
     """Start the server on 127.0.0.1:`port` with SQLite in `prefect_home`, or on `database_url`. Does not wait."""
     prefect_home.mkdir(parents=True, exist_ok=True)
-    settings = quiet_settings(prefect_home) | {"PREFECT_SERVER_UI_ENABLED": str(ui).lower()}
+    settings = {
+        **quiet_settings(prefect_home),
+        **(more_settings or {}),
+        "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
+    }
     if connection.auth:
         settings["PREFECT_SERVER_API_AUTH_STRING"] = connection.auth
     if database_url:

@@ -1,7 +1,7 @@
 """Which Prefect server a command on this machine talks to: the one that is set, else the one that `reelmill up` runs.
 
 A running `reelmill up` holds a lock on its home and leaves its address and password in a file that only its owner
-reads. Imports no Prefect.
+reads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -46,14 +47,35 @@ def server_home(home: Path | None = None) -> Path:
     return (home or ServerSettings().home).expanduser().absolute()
 
 
-def find_connection(home: Path | None = None) -> Connection:
-    """The server of `PREFECT_API_URL`, else the one that `reelmill up` runs here. Raises `NoServerError`."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return Connection(url.rstrip("/"), os.environ.get("PREFECT_API_AUTH_STRING"))
+@dataclass(frozen=True)
+class RunningSetup:
+    """What a running `reelmill up` left for other commands."""
+
+    api_url: str
+    auth: str | None
+    store_uri: str
+
+
+def running_setup(home: Path | None = None) -> RunningSetup | None:
+    """The set-up that `reelmill up` runs now with that home, else `None`."""
     folder = server_home(home)
     if not _is_locked(folder) or not (folder / _CONNECTION).exists():
-        raise NoServerError("no Prefect server is known here; start one with `reelmill up`, or set PREFECT_API_URL.")
-    return Connection(**orjson.loads((folder / _CONNECTION).read_bytes()))
+        return None
+    return RunningSetup(**orjson.loads((folder / _CONNECTION).read_bytes()))
+
+
+def find_connection(home: Path | None = None) -> Connection:
+    """The server of `PREFECT_API_URL`, else the one that `reelmill up` runs here, else that of Prefect's own profile.
+
+    Raises `NoServerError` where none of them is.
+    """
+    if url := os.environ.get("PREFECT_API_URL"):
+        return Connection(url.rstrip("/"), os.environ.get("PREFECT_API_AUTH_STRING"))
+    if running := running_setup(home):
+        return Connection(running.api_url, running.auth)
+    if profile := _profile_connection():
+        return profile
+    raise NoServerError("no Prefect server is known here; start one with `reelmill up`, or set PREFECT_API_URL.")
 
 
 @contextmanager
@@ -71,10 +93,10 @@ def only_one(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def announced(home: Path, connection: Connection) -> Iterator[None]:
-    """Let `find_connection` find the server while the block runs."""
+def announced(home: Path, setup: RunningSetup) -> Iterator[None]:
+    """Let `running_setup` find the server while the block runs."""
     path = home / _CONNECTION
-    _write_private(path, orjson.dumps({"api_url": connection.api_url, "auth": connection.auth}))
+    _write_private(path, orjson.dumps(setup))
     try:
         yield
     finally:
@@ -87,6 +109,16 @@ def kept_auth(home: Path) -> str:
     if not path.exists():
         _write_private(path, f"reelmill:{secrets.token_urlsafe(24)}".encode())
     return path.read_text().strip()
+
+
+def _profile_connection() -> Connection | None:
+    """What `prefect config set PREFECT_API_URL=…` was told."""
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api
+    if not api.url:
+        return None
+    return Connection(api.url.rstrip("/"), api.auth_string.get_secret_value() if api.auth_string else None)
 
 
 def _is_locked(home: Path) -> bool:

@@ -7,9 +7,18 @@ import stat
 import pytest
 
 from deployments.prefect_server import Connection
-from deployments.running_server import AlreadyUpError, NoServerError, announced, find_connection, kept_auth, only_one
+from deployments.running_server import (
+    AlreadyUpError,
+    NoServerError,
+    RunningSetup,
+    announced,
+    find_connection,
+    kept_auth,
+    only_one,
+    running_setup,
+)
 
-HERE = Connection("http://127.0.0.1:4200/api", "reelmill:secret")
+HERE = RunningSetup("http://127.0.0.1:4200/api", "reelmill:secret", "/some/store")
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +29,15 @@ def no_server_set(monkeypatch):
 
 def test_a_running_server_is_found_with_its_password(tmp_path):
     with only_one(tmp_path), announced(tmp_path, HERE):
-        assert find_connection(tmp_path) == HERE
+        assert find_connection(tmp_path) == Connection(HERE.api_url, HERE.auth)
+        assert running_setup(tmp_path) == HERE
         assert stat.S_IMODE((tmp_path / "connection.json").stat().st_mode) == 0o600
     with pytest.raises(NoServerError, match="reelmill up"):
         find_connection(tmp_path)
 
 
 def test_what_a_killed_server_left_behind_counts_for_nothing(tmp_path):
-    (tmp_path / "connection.json").write_text('{"api_url": "http://127.0.0.1:1/api", "auth": null}')
+    (tmp_path / "connection.json").write_text('{"api_url": "http://127.0.0.1:1/api", "auth": null, "store_uri": "/"}')
 
     with pytest.raises(NoServerError):
         find_connection(tmp_path)
