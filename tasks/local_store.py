@@ -117,15 +117,16 @@ class LocalStore:
 
             self._put(target, copy_and_check)
 
-    def remove_unfinished(self, before: datetime) -> int:
+    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
         """See `Store.remove_unfinished`."""
         removed = 0
         with _told_as_store_errors(self.root):
             for folder, _, names in os.walk(self.root):
                 for path in (Path(folder, name) for name in names if name.startswith(PARTIAL_PREFIX)):
                     if _modified_at(path.lstat()) < before:
-                        path.unlink(missing_ok=True)
                         removed += 1
+                        if not dry_run:
+                            path.unlink(missing_ok=True)
         return removed
 
     def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:  # noqa: ARG002

@@ -204,20 +204,15 @@ class S3Store:
                 Config=self._copy_config,
             )
 
-    def remove_unfinished(self, before: datetime) -> int:
+    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
         """See `Store.remove_unfinished`: aborts multipart uploads, whose parts cost money and show in no listing."""
-        removed = 0
         with self._told_as_store_errors(self._prefix):
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=self._prefix
-            )
-            for upload in [upload for page in pages for upload in page.get("Uploads", [])]:
-                if upload["Initiated"] < before:
-                    self._client.abort_multipart_upload(
-                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-                    removed += 1
-        return removed
+            lister = self._client.get_paginator("list_multipart_uploads")
+            pages = lister.paginate(Bucket=self.bucket, Prefix=self._prefix)
+            old = [item for page in pages for item in page.get("Uploads", []) if item["Initiated"] < before]
+            for item in [] if dry_run else old:
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=item["Key"], UploadId=item["UploadId"])
+        return len(old)
 
     def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:
         """See `Store.presign_put`. The size is a signed header: S3 refuses a body of any other length."""

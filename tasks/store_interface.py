@@ -137,8 +137,8 @@ class Store(Protocol):
         Raises `KeyNotFoundError`, and `ObjectChangedError` where `source` has been written since.
         """
 
-    def remove_unfinished(self, before: datetime) -> int:
-        """Remove what writers that died before that moment left half written, and return how many there were."""
+    def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove (or only count) what writers that died before that moment left half written; returns how many."""
 
     def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:
         """Return a request that stores exactly `size_bytes` under `key`. Raises `UploadLinkError` in a directory."""

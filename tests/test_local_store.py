@@ -157,5 +157,6 @@ def test_what_killed_writers_left_goes_by_age(tmp_path: Path) -> None:
     (tmp_path / "a" / ".partial-0123").write_bytes(b"half")
     assert keys(store, "") == ["a/b"]
     assert store.remove_unfinished(datetime.now(UTC) - timedelta(days=1)) == 0
+    assert store.remove_unfinished(datetime.now(UTC) + timedelta(days=1), dry_run=True) == 1
     assert store.remove_unfinished(datetime.now(UTC) + timedelta(days=1)) == 1
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

@@ -83,6 +83,7 @@ def test_unfinished_multipart_uploads_go_by_age(s3_store: S3Store, s3_client) ->
     s3_client.create_multipart_upload(Bucket=s3_store.bucket, Key="some/prefix/videos/1/source")
     s3_client.create_multipart_upload(Bucket=s3_store.bucket, Key="else/where")
     assert s3_store.remove_unfinished(datetime.now(UTC) - timedelta(days=10_000)) == 0
+    assert s3_store.remove_unfinished(datetime.now(UTC) + timedelta(days=10_000), dry_run=True) == 1
     assert s3_store.remove_unfinished(datetime.now(UTC) + timedelta(days=10_000)) == 1
     left = s3_client.list_multipart_uploads(Bucket=s3_store.bucket)["Uploads"]
     assert [upload["Key"] for upload in left] == ["else/where"]
