@@ -26,6 +26,8 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 """Names of the demuxers that may open a file: playlists and image readers are not among them."""
 _SEEK_MARGINS_S = (0, 5, 60)
 _MOST_READ_ERRORS = 1000
+_HARMLESS = ("mmco: unref short failure",)
+"""A frame to be forgotten that was never decoded, as is right after a start in the middle: no pixel depends on it."""
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
 
 
@@ -38,9 +40,24 @@ class RefusedError(Exception):
         self.details = details
 
 
-def error_count() -> int:
-    """Errors that libav has logged so far: some damage shows there and nowhere else."""
-    return int(av.logging.get_last_error()[0])
+class LoggedErrors:
+    """What libav logs as errors: some damage shows there and nowhere else.
+
+    Made once for each process, with decoders of one thread: what is logged while a packet is decoded is about it.
+    """
+
+    def __init__(self) -> None:
+        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_skip_repeated(False)
+        self._logs = av.logging.Capture(local=False).__enter__()
+
+    def were_there(self) -> bool:
+        """Whether anything broken was logged since the last time this was asked."""
+        if not self._logs:
+            return False
+        broken = any(not message.startswith(_HARMLESS) for _, _, message in self._logs)
+        self._logs.clear()
+        return broken
 
 
 class VideoFile:
@@ -49,8 +66,8 @@ class VideoFile:
     Raises `RefusedError` where the file is not taken.
     """
 
-    def __init__(self, path: str, *, max_pixels: int, threads: int = 1) -> None:
-        av.logging.set_level(av.logging.FATAL)
+    def __init__(self, path: str, errors: LoggedErrors, *, max_pixels: int, threads: int = 1) -> None:
+        self._errors = errors
         self.path = path
         self.max_pixels = max_pixels
         self._threads = threads
@@ -139,12 +156,12 @@ class VideoFile:
 
     def decode(self, packet: Packet[VideoStream] | None) -> tuple[list[VideoFrame], bool]:
         """Decode one packet, or what is left inside where it is None; False says that something was broken."""
-        before = error_count()
+        self._errors.were_there()
         try:
             frames = self.context.decode(packet)
         except av.error.FFmpegError:
             return [], False
-        broken = error_count() > before or (packet is not None and packet.is_corrupt)
+        broken = self._errors.were_there() or (packet is not None and packet.is_corrupt)
         return frames, not broken
 
     def drain(self) -> list[VideoFrame]:

@@ -35,7 +35,7 @@ from tasks.decode_protocol import (
     new_memory,
     seal,
 )
-from tasks.decode_video import RefusedError, VideoFile
+from tasks.decode_video import LoggedErrors, RefusedError, VideoFile
 
 CHUNK_BYTES = 16 * 2**20
 """Frames are handed over in chunks of about this size, of at least one frame."""
@@ -122,6 +122,7 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._errors = LoggedErrors()
         self._video: VideoFile | None = None
         self._chunks = FrameChunks(channel)
         self._said_s = time.monotonic()
@@ -174,7 +175,11 @@ class Worker:
 
     def _open(self, order: dict[str, Any]) -> VideoFile:
         if self._video is None or self._video.path != order["path"]:
-            self._video = VideoFile(order["path"], max_pixels=order["max_pixels"], threads=order["threads"])
+            if self._video is not None:
+                self._video.close()
+                self._video = None
+            limits = {"max_pixels": order["max_pixels"], "threads": order["threads"]}
+            self._video = VideoFile(order["path"], self._errors, **limits)
         return self._video
 
     def _alive(self) -> None:

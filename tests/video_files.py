@@ -26,7 +26,7 @@ _FAST = {
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "2000000"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "25", "b": "0"},
-    "libsvtav1": {"preset": "11", "crf": "20"},
+    "libsvtav1": {"preset": "8", "crf": "5"},
     "mpeg4": {"q": "3"},
 }
 

@@ -1,0 +1,159 @@
+"""Decode workers that are killed, hang, or lose their parent; and what they carry with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from tasks.decode_process import DecodeWorker, DecodeWorkerError
+from tasks.decoding import ExtractedFrame, extract, probe
+from tasks.plans import make_plan
+from tasks.settings import DecodeSettings
+from tests.video_files import make_video, read_barcode
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("videos") / "video.mp4", frames=240, b_frames=2)
+
+
+def workers_of(pid):
+    """Process ids of the decode workers that `pid` started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+            command = folder.joinpath("cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == pid and b"decode_worker.py" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def extraction(path, **settings):
+    decode_settings = DecodeSettings(**settings)
+    plan = make_plan(probe(path)[1], infer_fps=None, settings=decode_settings)
+    frames = extract(path, plan, range(len(plan.segments)), settings=decode_settings)
+    return (item for item in frames if isinstance(item, ExtractedFrame))
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
+def test_a_worker_that_is_lost_once_costs_nothing(video, blow):
+    frames = extraction(video, stall_timeout_s=2)
+    given = [next(frames)]
+    (worker,) = workers_of(os.getpid())
+    os.kill(worker, blow)
+    given += frames
+    assert [read_barcode(frame.pixels) for frame in given] == list(range(240))
+    assert not workers_of(os.getpid())
+
+
+@pytest.mark.parametrize(("blow", "reason"), [(signal.SIGKILL, "by signal 9"), (signal.SIGSTOP, "nothing for 2 s")])
+def test_a_segment_that_loses_two_workers_is_null_and_the_next_goes_on(video, blow, reason):
+    given, struck = [], []
+    for frame in extraction(video, stall_timeout_s=2, segment_s=7):
+        given.append(frame)
+        fresh = [worker for worker in workers_of(os.getpid()) if worker not in struck]
+        if fresh and len(struck) < 2:
+            os.kill(fresh[0], blow)
+            struck += fresh
+    assert [frame.sample for frame in given] == list(range(240))
+    lost = [frame for frame in given if frame.pixels is None]
+    assert lost
+    assert all(frame.passing and reason in frame.reason for frame in lost)
+    assert {frame.segment for frame in lost} == {0}
+    assert all(read_barcode(frame.pixels) == frame.sample for frame in given if frame.pixels is not None)
+
+
+def test_a_file_that_no_worker_survives_is_a_passing_error(video):
+    with pytest.raises(DecodeWorkerError, match=r"video\.mp4 could not be read: the decode worker .*; try again"):
+        probe(video, DecodeSettings(memory_limit_bytes=40 * 2**20))
+
+
+def test_the_worker_ends_with_the_generator(video):
+    frames = extraction(video)
+    next(frames)
+    assert workers_of(os.getpid())
+    frames.close()
+    del frames
+    assert not workers_of(os.getpid())
+
+
+def test_the_worker_ends_when_its_parent_is_killed(video, tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from tests.test_decode_process import extraction\n"
+        f"frames = extraction(Path({str(video)!r})); next(frames); print('decoding', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "decoding\n"
+        (worker,) = workers_of(parent.pid)
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_the_worker_carries_no_credentials(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    monkeypatch.setenv("HF_TOKEN", "very-secret")
+    with DecodeWorker(DecodeSettings()) as worker:
+        worker.ask({"do": "index", "path": "/dev/null", "max_pixels": 1, "threads": 1})
+        assert worker.answer()[0]["say"] == "refused"
+        environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
+    assert b"LC_ALL" in environment
+    assert b"very-secret" not in environment
+
+
+def modules_after(statement):
+    program = f"import sys; sys.path.append({str(ROOT)!r}); {statement}; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in result.stdout.split()}
+
+
+def test_the_worker_imports_only_what_decoding_takes():
+    loaded = modules_after("import tasks.decode_worker")
+    assert {"av", "numpy"} <= loaded
+    assert not loaded & {"prefect", "torch", "pydantic", "models", "boto3", "transformers"}
+
+
+def test_the_parents_side_does_not_decode():
+    assert not modules_after("import tasks.decoding") & {"av", "prefect", "torch", "transformers"}
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path):
+    path = make_video(tmp_path / "video.mp4", frames=400, width=640, height=384)
+    frames = extraction(path)
+    next(frames)
+    before = resident_bytes()
+    peak = max(resident_bytes() for _ in frames)
+    assert peak - before < 64 * 2**20  # all frames together are 295 MB
+
+
+def test_no_descriptor_is_left_open(video):
+    def use():
+        plan = make_plan(probe(video)[1], infer_fps=Fraction(1))
+        list(extract(video, plan, [0]))
+        next(extract(video, plan, [0]))
+        with pytest.raises(DecodeWorkerError):
+            probe(video, DecodeSettings(memory_limit_bytes=40 * 2**20))
+
+    use()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        use()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
