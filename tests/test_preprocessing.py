@@ -11,7 +11,7 @@ import transformers
 from PIL import Image
 
 from models.preprocessing import NotCoveredError, Preprocessor, run_steps, steps_from, to_device
-from models.resizing import SizeRule, check_picture, columns_first, one_pass_in_floats, resize
+from models.resizing import SizeRule, check_picture, resize_like_pillow, resize_with_pillow
 
 LANDSCAPE, PORTRAIT, LARGE = (272, 640), (333, 211), (1080, 1920)
 CPU = torch.device("cpu")
@@ -76,9 +76,7 @@ def test_equals_the_pillow_processor(case: str, shape: tuple[int, int], caplog: 
     assert set(got) == set(expected)
     steps = steps_from(theirs.to_dict())
     levels = (got["pixel_values"] - expected["pixel_values"]).abs() / torch.tensor(steps.gain).view(1, 3, 1, 1)
-    assert levels.max() < 2.01
-    assert levels.mean() < 0.05
-    assert (levels > 1.01).double().mean() < 1e-4
+    assert levels.max() < 1e-3
     if "pixel_mask" in expected:
         assert torch.equal(got["pixel_mask"], expected["pixel_mask"])
 
@@ -106,20 +104,17 @@ def test_a_shift_by_one_pixel_shows() -> None:
 
 
 @pytest.mark.parametrize("how", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("before", [(272, 640), (640, 272)], ids=str)
-@pytest.mark.parametrize("after", [(640, 640), (224, 298), (272, 300), (144, 176), (800, 1066)], ids=str)
-def test_both_kernels_equal_pillow(how: str, before: tuple[int, int], after: tuple[int, int]) -> None:
-    picture = frame(*before)
-    pillow = Image.fromarray(picture).resize(after[::-1], {"bilinear": 2, "bicubic": 3}[how])
-    expected = torch.from_numpy(np.asarray(pillow).astype(np.float32)).permute(2, 0, 1)
-    frames = to_device([picture], CPU)
-    between = (after[0], before[1]) if columns_first(before, after, how) else (before[0], after[1])
-    floats = one_pass_in_floats(one_pass_in_floats(frames, between, how), after, how)
-    for resized in (resize(frames, after, how), floats):
-        assert resized.dtype == torch.uint8
-        levels = (resized[0].float() - expected).abs()
-        assert levels.max() <= 2
-        assert levels.mean() < 0.06
+def test_both_resizes_equal_pillow_bit_for_bit(how: str) -> None:
+    """The one for devices runs here on the CPU: whole numbers are the same everywhere."""
+    rng = np.random.default_rng(11)
+    sizes = [tuple(int(side) for side in rng.integers(2, 150, 4)) for _ in range(15)]
+    known = [(272, 640, 224, 224), (640, 272, 224, 224), (480, 640, 384, 384), (144, 176, 224, 224), (100, 90, 100, 30)]
+    for height, width, target_height, target_width in sizes + known:
+        picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        pillow = Image.fromarray(picture).resize((target_width, target_height), {"bilinear": 2, "bicubic": 3}[how])
+        frames, target = to_device([picture], CPU), (target_height, target_width)
+        for by in (resize_with_pillow, resize_like_pillow):
+            assert np.array_equal(by(frames, target, how)[0].permute(1, 2, 0).numpy(), np.asarray(pillow)), by.__name__
 
 
 def test_frames_travel_as_bytes_whose_channels_lie_last() -> None:
