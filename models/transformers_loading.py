@@ -1,0 +1,160 @@
+"""A folder of weights and configuration → a network of transformers on a device, with its processor's work.
+
+Only safetensors are read and no code from the folder is ever run. What cannot be loaded is said before transformers
+says it in its own words. Knows nothing of elements: each model type reads the network's outputs itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.utils import logging as transformers_logging
+
+from models.architectures import types_of
+from models.preprocessing import Preprocessor
+from models.vision_model import Frame, ModelLoadError, Precision
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_COUNTERS = "num_batches_tracked"
+"""A batch normalisation's counter: old checkpoints lack it, and it plays no part in inference."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network ready for inference, its processor, and the names of its classes."""
+
+    network: Any
+    processor: Any
+    preprocess: Preprocessor
+    class_names: tuple[str, ...]
+    """The name of each class index; the index itself, as text, where the configuration names none."""
+
+    @torch.inference_mode()
+    def forward(self, frames: Sequence[Frame]) -> Any:
+        """Run frames of one shape through processor and network; gives the network's outputs, floats as float32."""
+        outputs = self.network(**self.preprocess(frames))
+        for name, value in outputs.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                outputs[name] = value.float()
+        return outputs
+
+
+def load_model(folder: Path, *, inference_type: str, auto_class: str, device: str, precision: Precision) -> LoadedModel:
+    """Load what `folder` holds as `auto_class` (a name in transformers) onto `device`, ready for inference.
+
+    Raises `ModelLoadError` where the folder lacks something, or holds a model of another type.
+    """
+    _check_folder(folder, inference_type)
+    target = torch.device(device)
+    dtype = resolve_precision(precision, target)
+    with _quiet():
+        network = _network(folder, auto_class, dtype, inference_type)
+        processor = _processor(folder)
+    network = network.to(target).eval()
+    labels = {int(index): str(name) for index, name in (network.config.id2label or {}).items()}
+    count = max([int(network.config.num_labels), *(index + 1 for index in labels)])
+    return LoadedModel(
+        network=network,
+        processor=processor,
+        preprocess=Preprocessor(processor, target, dtype),
+        class_names=tuple(labels.get(index, str(index)) for index in range(count)),
+    )
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """Give the type to compute in: `auto` is half precision on CUDA (bfloat16 where it has it), else float32."""
+    if precision != "auto":
+        return _DTYPES[precision]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _check_folder(folder: Path, inference_type: str) -> None:
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        raise ModelLoadError(f"{folder} holds no config.json; give the folder that save_pretrained wrote.")
+    try:
+        config = json.loads(config_path.read_bytes())
+    except ValueError as error:
+        raise ModelLoadError(f"{config_path} is not JSON ({error}); save the model again.") from None
+    architectures = [str(name) for name in config.get("architectures") or []]
+    runs = types_of(architectures)
+    if architectures and inference_type not in runs:
+        hint = f"ask for {' or '.join(runs)}" if runs else "give a model whose head is for that"
+        raise ModelLoadError(
+            f"{folder.name} is a {', '.join(architectures)}, not a model for {inference_type}; {hint}."
+        )
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise ModelLoadError(_no_weights(folder))
+
+
+def _no_weights(folder: Path) -> str:
+    pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+    if pickled:
+        return (
+            f"{folder.name} has its weights only as {pickled[0]}, a format that can run code when it is read; load it "
+            "with transformers where you trust it and call save_pretrained, which writes model.safetensors."
+        )
+    return f"{folder.name} holds no model.safetensors; give the folder that save_pretrained wrote."
+
+
+def _network(folder: Path, auto_class: str, dtype: torch.dtype, inference_type: str) -> Any:
+    try:
+        network, report = getattr(transformers, auto_class).from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError) as error:
+        raise ModelLoadError(f"{folder.name} cannot be loaded for {inference_type}: {_in_one_line(error)}") from error
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith(_COUNTERS))
+    if missing:
+        raise ModelLoadError(
+            f"{folder.name} lacks weights of {len(missing)} parts ({', '.join(missing[:3])}…), which would be random; "
+            "give the fine-tuned model, not the one it started from."
+        )
+    return network
+
+
+def _processor(folder: Path) -> Any:
+    try:
+        load: Any = transformers.AutoImageProcessor.from_pretrained
+        return load(folder, backend="pil", trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError) as error:
+        raise ModelLoadError(
+            f"the image processor of {folder.name} (preprocessor_config.json) cannot be loaded: {_in_one_line(error)}"
+        ) from error
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and its advice about backends out of the log while a model loads."""
+    log: Any = transformers_logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(logging.ERROR)
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
