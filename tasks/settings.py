@@ -40,6 +40,8 @@ class S3Settings(BaseSettings):
     """Seconds to wait for a connection or an answer."""
     part_bytes: int = Field(default=32 * 2**20, ge=5 * 2**20, le=5 * 2**30)
     """Larger files travel in parts of this size, several at a time."""
+    result_link_expires_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    """How long a link to a result may be used."""
 
 
 class UploadSettings(BaseSettings):

@@ -18,6 +18,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291; everything else is reserved, local or multicast
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _MAX_PORT = 65535
+_LEFT_OUT = "?…"
 _NOT_FOR_US = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890: protocol assignments; a cloud's metadata service lies in it
     ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host agent, on an address that is public otherwise
@@ -55,7 +56,7 @@ def redact_url(url: str | httpx.URL) -> str:
     except httpx.InvalidURL:
         return "(a text that is no URL)"
     shown = str(parsed.copy_with(userinfo=b"", query=None, fragment=None))
-    return f"{shown}?…" if parsed.query else shown
+    return f"{shown}{_LEFT_OUT}" if parsed.query else shown
 
 
 def check_url(url: str | httpx.URL, *, allow_http: bool, allow_private_hosts: bool) -> CheckedUrl:
@@ -65,6 +66,8 @@ def check_url(url: str | httpx.URL, *, allow_http: bool, allow_private_hosts: bo
     """
     parsed = _parsed(url)
     shown = redact_url(parsed)
+    if str(url).endswith(_LEFT_OUT):
+        raise BadUrlError(f"The secret part of {shown!r} was left out after its first use; give the whole URL again.")
     if parsed.scheme not in (("https", "http") if allow_http else ("https",)):
         raise BadUrlError(f"{shown!r} is no https URL; give one that begins with https://.")
     if not parsed.host or not 0 < (parsed.port or 443) <= _MAX_PORT:
