@@ -52,7 +52,8 @@ def index_video(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
 
 def _from_packets(video: VideoFile, alive: Callable[[], None]) -> FoundFrames | None:
     """The index from presentation times alone, or None where a shown frame has none or two share one."""
-    shown, keys, last = array("q"), array("q"), (-1, 0)
+    shown, keys = array("q"), array("q")
+    last_pts, last_duration = None, 0
     flags = bytearray()
     latest_key: int | None = None
     first_frame: VideoFrame | None = None
@@ -64,14 +65,15 @@ def _from_packets(video: VideoFile, alive: Callable[[], None]) -> FoundFrames | 
         pts = packet.pts
         if pts is None:
             return None
-        if latest_key is None or video.starts_group(packet):
+        if latest_key is None or (packet.is_keyframe and video.starts_group(packet)):
             latest_key = pts
             keys.append(pts)
         if packet.is_discard or (is_vp8 and _is_hidden(packet)):
             continue
         shown.append(pts)
         flags.append(_LEADING if pts < latest_key else 0)
-        last = max(last, (pts, packet.duration or 0))
+        if last_pts is None or pts > last_pts:
+            last_pts, last_duration = pts, packet.duration or 0
     first_frame = first_frame or next(iter(video.drain()), None)
     if first_frame is None or not shown:
         raise RefusedError("nothing_decodes")
@@ -79,7 +81,7 @@ def _from_packets(video: VideoFile, alive: Callable[[], None]) -> FoundFrames | 
     if bool((pts_array[1:] == pts_array[:-1]).any()):
         return None
     key_pts = np.unique(np.frombuffer(keys, np.int64))
-    facts = {**_facts(video, first_frame), "counted_by": "index", "last_duration": last[1]}
+    facts = {**_facts(video, first_frame), "counted_by": "index", "last_duration": last_duration}
     return FoundFrames(facts, pts_array, key_pts, leading)
 
 

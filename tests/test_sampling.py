@@ -124,6 +124,7 @@ BASES = st.sampled_from(
 UNEVEN = st.lists(st.integers(1, 9000), min_size=1, max_size=40)
 
 
+@settings(deadline=None, max_examples=60)
 @given(frames=st.integers(1, 200), rate=RATES, share=st.fractions(min_value=Fraction(1, 50), max_value=1))
 def test_constant_rate_is_the_floor_of_the_ideal_frame(frames, rate, share):
     infer_fps = rate * share
@@ -135,6 +136,7 @@ def test_constant_rate_is_the_floor_of_the_ideal_frame(frames, rate, share):
     assert lists(index, infer_fps) == (expected, [float(round(offset / rate, 4)) for offset in expected])
 
 
+@settings(deadline=None, max_examples=60)
 @given(gaps=UNEVEN, start=st.integers(-5000, 5000), time_base=BASES, last=st.integers(1, 500), rate=RATES)
 def test_variable_rate_is_the_frame_on_screen(gaps, start, time_base, last, rate):
     pts = [start]
@@ -156,6 +158,7 @@ def test_variable_rate_is_the_frame_on_screen(gaps, start, time_base, last, rate
     assert samples.time_offset.tolist() == [float(round(times[k], 4)) for k in expected]
 
 
+@settings(deadline=None, max_examples=60)
 @given(frames=st.integers(2, 300), rate=RATES, time_base=BASES, start=st.integers(-1000, 1000))
 def test_a_steady_video_is_recognised_and_the_rate_found_explains_every_frame(frames, rate, time_base, start):
     pts = [start + round(i / rate / time_base) for i in range(frames)]
@@ -166,7 +169,7 @@ def test_a_steady_video_is_recognised_and_the_rate_found_explains_every_frame(fr
     assert all(abs((p - pts[0]) - i / found.fps / time_base) <= 1 for i, p in enumerate(pts))
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=60)
 @given(gaps=UNEVEN, share=st.none() | st.fractions(min_value=Fraction(1, 9), max_value=1), data=st.data())
 def test_parts_put_together_are_the_whole(gaps, share, data):
     pts = np.cumsum([0, *gaps])
