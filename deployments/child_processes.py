@@ -62,8 +62,8 @@ class ChildProcesses:
         return [name for name, child in self._children.items() if child.poll() is not None]
 
     def stop(self, names: Iterable[str], *, grace_s: float = 10.0) -> None:
-        """SIGTERM to these children's groups at once, SIGKILL to what is left after `grace_s`."""
-        children = [self._children.pop(name) for name in names]
+        """SIGTERM to these children's groups at once, SIGKILL after `grace_s`; a name that was not started is none."""
+        children = [self._children.pop(name) for name in names if name in self._children]
         for child in children:
             _signal_group(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + grace_s

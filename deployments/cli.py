@@ -52,7 +52,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Run as a console command."""
+    """Run as a console command. Prefect says nothing to anybody outside unless its user lets it."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     sys.exit(run(sys.argv[1:]))
 
 

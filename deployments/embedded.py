@@ -44,10 +44,11 @@ class EmbeddedServer:
 
     connection: Connection
     children: ChildProcesses
+    prefect_home: Path
 
     def wait_until_ready(self) -> None:
         """Return when it answers. Raises `ServerNotReadyError`."""
-        wait_until_ready(self.children, self.connection)
+        wait_until_ready(self.children, self.prefect_home, self.connection)
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def embedded_prefect(*, verbose: bool = False) -> Iterator[EmbeddedServer]:
             _set_environment(home, connection, verbose=verbose)
             services = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _UNNEEDED_SERVICES}
             start_server(children, home / "prefect", connection, port=port, ui=False, more_settings=services)
-            yield EmbeddedServer(connection, children)
+            yield EmbeddedServer(connection, children, home / "prefect")
         finally:
             children.stop_all()
             os.environ.clear()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from deployments.child_processes import ChildProcesses
 from deployments.prefect_server import (
@@ -76,6 +77,11 @@ class ServedSetup:
         """`user:password` for HTTP Basic, or `None` where the server asks for none."""
         return self.connection.auth
 
+    @property
+    def prefect_home(self) -> Path:
+        """The server's PREFECT_HOME."""
+        return self.home / "prefect"
+
     def start_worker(self, worker: Worker) -> None:
         """Start that worker."""
         self.children.start(worker.name, worker.command(), env=self.worker_env, cwd=self.home)
@@ -117,7 +123,7 @@ def served(
             _worker_environment(home, connection, store_uri) | dict(worker_env or {}),
         )
         try:
-            start_server(setup.children, home / "prefect", connection, port=port, database_url=database_url)
+            start_server(setup.children, setup.prefect_home, connection, port=port, database_url=database_url)
             _make_ready(setup, gpu_pools)
             with announced(home, RunningSetup(connection.api_url, connection.auth, store_uri)):
                 yield setup
@@ -139,7 +145,7 @@ def _worker_environment(home: Path, connection: Connection, store_uri: str) -> d
 def _make_ready(setup: ServedSetup, gpu_pools: Sequence[str]) -> None:
     import flows.infer_video  # noqa: F401 - a few seconds of imports while the server comes up
 
-    wait_until_ready(setup.children, setup.connection)
+    wait_until_ready(setup.children, setup.prefect_home, setup.connection)
     with connect(setup.connection) as client:
         close_interrupted_runs(client)
         prepare_server(client, gpu_pools=gpu_pools)
@@ -148,10 +154,12 @@ def _make_ready(setup: ServedSetup, gpu_pools: Sequence[str]) -> None:
 
 
 def _end(setup: ServedSetup) -> None:
-    setup.stop_workers()
-    if SERVER not in setup.children.ended():
-        _close_runs_of_ended_workers(setup)
-    setup.children.stop_all()
+    try:
+        setup.stop_workers()
+        if SERVER not in setup.children.ended():
+            _close_runs_of_ended_workers(setup)
+    finally:
+        setup.children.stop_all()
 
 
 def _close_runs_of_ended_workers(setup: ServedSetup) -> None:
@@ -173,15 +181,20 @@ def close_interrupted_runs(client: SyncPrefectClient) -> None:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
-    from tasks.gpu_dispatch import cancel_children
-
     unfinished = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished))
     while runs := client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), limit=200):
         for run in runs:
             client.set_flow_run_state(run.id, Crashed(message=_INTERRUPTED), force=True)
         for run in runs:
-            cancel_children(client, run.id)
+            _cancel_children(client, run.id)
+
+
+def _cancel_children(client: SyncPrefectClient, run_id: UUID) -> None:
+    """GPU runs that still wait would start without their job when there are workers again."""
+    from tasks.gpu_dispatch import cancel_children
+
+    cancel_children(client, run_id)
 
 
 def up(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.child_processes import ChildProcesses
+from deployments.empty_database import forget_database, keep_database, seed_database
 from models.errors import PassingError, PermanentError
 
 SERVER = "server"
@@ -102,6 +103,8 @@ def start_server(
 ) -> None:
     """Start the server on 127.0.0.1:`port` with SQLite in `prefect_home`, or on `database_url`. Does not wait."""
     prefect_home.mkdir(parents=True, exist_ok=True)
+    if not database_url:
+        seed_database(prefect_home, cache_dir())
     settings = {
         **quiet_settings(prefect_home),
         **(more_settings or {}),
@@ -116,17 +119,41 @@ def start_server(
     children.start(SERVER, command, env=plain_environment() | settings, cwd=prefect_home)
 
 
-def wait_until_ready(children: ChildProcesses, connection: Connection, *, timeout_s: float = 90.0) -> None:
+def wait_until_ready(
+    children: ChildProcesses, prefect_home: Path, connection: Connection, *, timeout_s: float = 90.0
+) -> None:
     """Return when the server answers; `ServerNotReadyError` when it ends before that, or after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not answers(connection):
+        if SERVER in children.ended() or time.monotonic() > deadline:
+            forget_database(cache_dir())
+            raise ServerNotReadyError(
+                f"the Prefect server did not come up ({last_line(children.log_path(SERVER))}); try again, "
+                "or see whether memory and disk are short."
+            )
+        time.sleep(0.1)
+    if (prefect_home / "prefect.db").exists():
+        keep_database(prefect_home, cache_dir())
+
+
+def answers(connection: Connection) -> bool:
+    """Whether the server says that it is well."""
     import httpx
 
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and SERVER not in children.ended():
-        try:
-            if httpx.get(f"{connection.api_url}/health", timeout=5).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    log = children.log_path(SERVER)
-    raise ServerNotReadyError(f"the Prefect server did not come up within {timeout_s:g} s; its output is in {log}.")
+    try:
+        return httpx.get(f"{connection.api_url}/health", timeout=5).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says anything."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def cache_dir() -> Path:
+    """Where what can be made again is kept."""
+    from tasks.settings import StoreSettings
+
+    return StoreSettings().cache_dir.expanduser()
