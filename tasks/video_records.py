@@ -96,14 +96,6 @@ def list_videos(store: Store) -> Iterator[Video]:
                 _log.warning("%s", error)
 
 
-def delete_video(store: Store, video_id: str) -> int:
-    """Delete a video, its plans and its record, and return how many objects went. Raises `UnknownVideoError`."""
-    removed = remove_video(store, video_id) if is_video_id(video_id) else 0
-    if not removed:
-        raise UnknownVideoError(f"There is no video {video_id[:100]!r} to delete; see `reelmill videos`.")
-    return removed
-
-
 def remove_video(store: Store, video_id: str) -> int:
     """Delete what is there of a video, and return how many objects that were.
 

@@ -20,16 +20,17 @@ from tasks.downloads import TooLargeError, download, size_text
 from tasks.settings import StoreSettings, UploadSettings
 from tasks.store_interface import PARTIAL_PREFIX, ObjectInfo, Store
 from tasks.url_addresses import redact_url
-from tasks.video_cache import keep_copy, sha256_of, video_file
+from tasks.video_cache import drop_copy, keep_copy, sha256_of, video_file
 from tasks.video_records import (
     VIDEO_ID_DIGITS,
     ExpiredVideoError,
     UnknownVideoError,
     Video,
-    delete_video,
     find_video,
+    is_video_id,
     list_videos,
     record_key,
+    remove_video,
     source_key,
 )
 
@@ -159,6 +160,18 @@ def register_upload(
         keep_copy(store, video, path, cache)
     store.delete_prefix(f"incoming/{upload_id}")
     return video
+
+
+def delete_video(store: Store, video_id: str, *, cache_dir: Path | None = None) -> int:
+    """Delete a video, its plans, its record and this machine's copy; returns how many objects of the store went.
+
+    Copies on other machines go when their worker next fetches a video. Raises `UnknownVideoError`.
+    """
+    removed = remove_video(store, video_id) if is_video_id(video_id) else 0
+    if not removed:
+        raise UnknownVideoError(f"There is no video {video_id[:100]!r} to delete; see `reelmill videos`.")
+    drop_copy(cache_dir or StoreSettings().cache_dir, video_id)
+    return removed
 
 
 def checked_file_name(name: str) -> str:

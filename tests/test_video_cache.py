@@ -108,8 +108,14 @@ def test_the_cap_holds_when_a_video_comes(s3_store: S3Store, video: Video, cache
 def test_copies_of_deleted_videos_go(s3_store: S3Store, video: Video, cache: Path) -> None:
     path = video_file(s3_store, video, cache)
     assert drop_unregistered_copies(s3_store, cache) == []
-    delete_video(s3_store, video.video_id)
+    delete_video(s3_store, video.video_id, cache_dir=cache / "of" / "another" / "machine")
     assert drop_unregistered_copies(s3_store, cache) == [video.video_id]
+    assert not path.exists()
+
+
+def test_deleting_a_video_takes_this_machines_copy_too(s3_store: S3Store, video: Video, cache: Path) -> None:
+    path = video_file(s3_store, video, cache)
+    delete_video(s3_store, video.video_id, cache_dir=cache)
     assert not path.exists()
 
 
