@@ -171,6 +171,8 @@ def extract(
             sample, stop = plan.segments[segment]
             reason = ""
             for _ in range(_ATTEMPTS):
+                if sample == stop:
+                    break
                 worker = worker or DecodeWorker(settings)
                 try:
                     for frame in _decode(worker, path, plan, segment, (sample, stop), settings):
