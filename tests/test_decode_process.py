@@ -154,6 +154,6 @@ def test_no_descriptor_is_left_open(video):
 
     use()
     before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(3):
+    for _ in range(2):
         use()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
