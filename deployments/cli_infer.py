@@ -89,10 +89,9 @@ def infer(
 
 def check_request(store: Store, request: InferenceRequest) -> list[ResolvedModel]:
     """Raise now, while the server comes up, what would make the job fail at its start; the models that it names."""
-    from tasks.model_sources import resolve_models
-
     from models.request import parse_fps
     from tasks.decoding import probe
+    from tasks.model_sources import resolve_models
     from tasks.plans import make_plan
     from tasks.settings import StoreSettings
     from tasks.videos import find_video, video_file

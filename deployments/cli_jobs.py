@@ -71,7 +71,9 @@ def status(
 
     Exit status with --wait: 0 done, 1 the job failed, 3 done with frames missing.
     """
-    with _reader(job_id) as read:
+    from deployments.jobs import job_id_of
+
+    with _reader(job_id_of(job_id)) as read:
         job = _waited_for(read) if wait else read()
     if as_json:
         say_json({**asdict(job), "output_uri": job.labels.get("output_uri")})
@@ -142,9 +144,10 @@ def result(
     """Say where a job's result lies, or copy it."""
     from deployments.command_store import command_store
     from deployments.job_results import fetch_result, result_prefix, result_uris
+    from deployments.jobs import job_id_of
 
     store = command_store()
-    prefix = result_prefix(store, job_id)
+    prefix = result_prefix(store, job_id_of(job_id))
     places = [str(path) for path in fetch_result(store, prefix, out)] if out else result_uris(store, prefix)
     if as_json:
         say_json({"job_id": job_id, "files": places})

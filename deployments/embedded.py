@@ -80,7 +80,9 @@ def _set_environment(home: Path, connection: Connection, *, verbose: bool) -> No
     settings = {
         **quiet_settings(home / "prefect"),
         **connection.client_settings(),
-        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "WARNING",
+        # The server goes with its logs; and what fails is told once, by the command.
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "INFO" if verbose else "CRITICAL",
         "REELMILL_JOB_DISPATCH": "inline",
     }
     for name in set(os.environ) - set(plain_environment()):

@@ -48,9 +48,19 @@ class Job:
         return self.state_type in FINAL
 
 
+def job_id_of(text: str) -> str:
+    """A job's id as the store writes it, whether it was given with dashes or without. Raises `UnknownJobIdError`."""
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise UnknownJobIdError(f"{text[:100]!r} is no job id; see `reelmill jobs`.") from error
+
+
 def submit(client: SyncPrefectClient, request: InferenceRequest) -> str:
     """Start a job on the server; its id. Raises `NotDeployedError`; the server's refusal comes as httpx's error."""
     from prefect.exceptions import ObjectNotFound
+
+    from tasks.run_tags import video_tag
 
     try:
         deployment = client.read_deployment_by_name(DEPLOYMENT)
@@ -61,8 +71,9 @@ def submit(client: SyncPrefectClient, request: InferenceRequest) -> str:
         ) from error
     run = client.create_flow_run_from_deployment(
         deployment.id,
-        parameters={"request": request.model_dump(mode="json", exclude_none=True)},
-        tags=[f"video:{request.video_id}"] if request.video_id else [],
+        # What was not asked for stays unsaid: a catalog entry's own defaults count then.
+        parameters={"request": request.model_dump(mode="json", exclude_unset=True, exclude_none=True)},
+        tags=[video_tag(request.video_id)] if request.video_id else [],
     )
     return str(run.id)
 
@@ -73,7 +84,7 @@ def read_job(client: SyncPrefectClient, job_id: str) -> Job:
 
     try:
         return _job(client.read_flow_run(UUID(job_id)))
-    except (ObjectNotFound, ValueError) as error:
+    except ObjectNotFound as error:
         raise UnknownJobIdError(f"the Prefect server knows no job {job_id}; see `reelmill jobs`.") from error
 
 
