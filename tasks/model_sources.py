@@ -1,0 +1,296 @@
+"""What the models of a request are: names and revisions → commits, hashes and types; and their folders on a worker.
+
+The parent's part reads configurations only and imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.architectures import ARCHITECTURE_MARKS, types_of
+from models.catalog import HUB_ID, IN_STORE, CatalogEntry, checked_name, is_path, parse_catalog, shipped_catalog
+from models.errors import PermanentError
+from models.inference_types import TYPES
+from models.request import InferenceParams, ModelRequest, model_keys
+from models.vision_model import Precision
+from tasks.hub_models import HubModel, hub_folder, look_up
+from tasks.settings import InferenceSettings
+from tasks.store_interface import Store
+from tasks.stored_models import (
+    ModelFilesLostError,
+    StoredModel,
+    check_weights,
+    find_stored,
+    import_folder,
+    read_entry,
+    stored_entries,
+    stored_folder,
+    write_entry,
+)
+
+__all__ = ["ResolvedModel", "add_model", "import_folder", "known_models", "model_folder", "resolve_models"]
+
+NUMBERS_VERSION = 1
+"""Raised by hand whenever the same weights would give other numbers than before: it makes old shards stale."""
+CATALOG_FILE = "reelmill-models.yaml"
+
+
+class UnknownModelError(PermanentError):
+    """Nothing is called so."""
+
+
+class WrongTypeError(PermanentError):
+    """The model does not do what was asked of it."""
+
+
+class UnknownTypeError(PermanentError):
+    """Neither the request nor the model says what it does."""
+
+
+class HubSource(BaseModel):
+    """Files at one commit of a repository of the hub."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["hub"] = "hub"
+    repo: str
+    commit: str
+
+
+class StoreSource(BaseModel):
+    """Files in the store, under the hash of all of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["store"] = "store"
+    prefix: str
+    folder_hash: str
+
+
+class ResolvedModel(BaseModel):
+    """A model of a request with everything settled that decides its numbers."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    key: str
+    """Its list in the result."""
+    model_id: str
+    model_version: str
+    """The commit, or the hash of the folder's files."""
+    inference_type: str
+    source: Annotated[HubSource | StoreSource, Field(discriminator="kind")]
+    weights_hash: str
+    params: InferenceParams
+    precision: Precision
+    pool: str | None = None
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """Everything that decides the model's numbers; not its name, key or pool, nor where its files lie."""
+        return {
+            "weights": self.weights_hash,
+            "inference_type": self.inference_type,
+            "params": self.params.model_dump(mode="json"),
+            "precision": self.precision,
+            "numbers_version": NUMBERS_VERSION,
+        }
+
+
+class KnownModel(BaseModel):
+    """A name that a request may use, and which catalog says so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    entry: CatalogEntry
+    origin: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where a model's files are, and what its configuration and its entry say of it."""
+
+    name: str
+    source: HubSource | StoreSource
+    version: str
+    architectures: tuple[str, ...]
+    entry: CatalogEntry | None = None
+
+
+def resolve_models(
+    store: Store,
+    requests: Sequence[ModelRequest],
+    *,
+    settings: InferenceSettings | None = None,
+    working_folder: Path | None = None,
+) -> list[ResolvedModel]:
+    """Settle each requested model; a folder named by its path goes into the store first.
+
+    A name means, in this order: a folder (`/…`, `./…`, `~/…`), what was added to the store, an entry of
+    reelmill-models.yaml in `working_folder` (the current one), a name of the shipped catalog, a folder imported into
+    the store, a hub id. With a version that is the hash of an imported folder, that folder comes first.
+
+    Raises `UnknownModelError`, `WrongTypeError`, `UnknownTypeError`, `BadRequestError` where two share a key, and what
+    `tasks.hub_models` and `tasks.stored_models` raise.
+    """
+    precision = (settings or InferenceSettings()).precision
+    found = [_find(store, request, working_folder or Path.cwd()) for request in requests]
+    keys = model_keys(list(requests), [one.name for one in found])
+    return [_resolved(key, request, one, precision) for key, request, one in zip(keys, requests, found, strict=True)]
+
+
+def model_folder(store: Store, model: ResolvedModel, cache_dir: Path) -> Path:
+    """The model's folder on this machine, ready for `setup`: the store's own, a copy of it, or the hub's cache.
+
+    Raises what `tasks.hub_models` and `tasks.stored_models` raise.
+    """
+    if isinstance(model.source, HubSource):
+        return hub_folder(model.source.repo, model.source.commit)
+    return stored_folder(store, model.source.prefix, model.source.folder_hash, cache_dir)
+
+
+def add_model(
+    store: Store,
+    name: str,
+    source: str,
+    *,
+    revision: str | None = None,
+    inference_type: str | None = None,
+) -> CatalogEntry:
+    """Give a folder, or a hub id at a commit, a name in the store that every request may use from then on.
+
+    A folder's files go into the store; a hub id is pinned to the commit that `revision` means now. Raises as
+    `resolve_models` does, and `CatalogError` where nothing may be called `name`.
+    """
+    checked_name(name)
+    if is_path(source) or Path(source).expanduser().is_dir():
+        stored = import_folder(store, Path(source), name)
+        found = _from_store(name, stored)
+        at: dict[str, Any] = {"source": IN_STORE, "revision": stored.model_version}
+    elif HUB_ID.fullmatch(source):
+        found = _from_hub(name, source, revision)
+        at = {"source": source, "revision": found.version}
+    else:
+        raise UnknownModelError(
+            f"{source!r} is neither a folder nor a hub id such as owner/name; give one of them to call {name!r}."
+        )
+    entry = CatalogEntry(**at, inference_type=_type(found, inference_type))
+    write_entry(store, name, entry)
+    return entry
+
+
+def known_models(store: Store, *, working_folder: Path | None = None) -> dict[str, KnownModel]:
+    """Every name that a request may use, with the entry that counts; sorted by name."""
+    catalogs: list[tuple[str, Mapping[str, CatalogEntry]]] = [
+        ("catalog", shipped_catalog()),
+        (CATALOG_FILE, _working_catalog(working_folder or Path.cwd())),
+        ("store", stored_entries(store)),
+    ]
+    known = {
+        name: KnownModel(entry=entry, origin=origin) for origin, entries in catalogs for name, entry in entries.items()
+    }
+    return dict(sorted(known.items()))
+
+
+def _find(store: Store, request: ModelRequest, working_folder: Path) -> _Found:
+    name, version = request.model_id, request.model_version
+    if is_path(name):
+        stored = import_folder(store, Path(name))
+        return _from_store(stored.model_id, stored)
+    in_store = "/" not in name
+    added = read_entry(store, name) if in_store else None
+    if in_store and version is not None and (chosen := find_stored(store, name, version)):
+        return _from_store(name, chosen, added)
+    entry = added or _working_catalog(working_folder).get(name) or shipped_catalog().get(name)
+    if entry is not None:
+        return _from_entry(store, name, version, entry, working_folder)
+    if in_store and version is None and (newest := find_stored(store, name, None)):
+        return _from_store(name, newest)
+    if HUB_ID.fullmatch(name):
+        return _from_hub(name, name, version)
+    raise _unknown(store, request, working_folder)
+
+
+def _from_entry(store: Store, name: str, version: str | None, entry: CatalogEntry, working_folder: Path) -> _Found:
+    if entry.source == IN_STORE:
+        stored = find_stored(store, name, version or entry.revision)
+        if stored is None:
+            raise ModelFilesLostError(
+                f"the store holds no files of {name} with the hash {version or entry.revision}; add the model again."
+            )
+        return _from_store(name, stored, entry)
+    if is_path(entry.source):
+        return _from_store(name, import_folder(store, working_folder / Path(entry.source).expanduser(), name), entry)
+    return _from_hub(name, entry.source, version or entry.revision, entry)
+
+
+def _from_store(name: str, stored: StoredModel, entry: CatalogEntry | None = None) -> _Found:
+    source = StoreSource(prefix=stored.prefix, folder_hash=stored.model_version)
+    return _Found(name, source, stored.model_version, stored.architectures, entry)
+
+
+def _from_hub(name: str, repo: str, revision: str | None, entry: CatalogEntry | None = None) -> _Found:
+    model: HubModel = look_up(repo, revision)
+    if "config.json" not in model.files:
+        raise UnknownTypeError(f"{repo} has no config.json, so it is none of transformers' models; take another one.")
+    check_weights(repo, list(model.files))
+    architectures = tuple(str(one) for one in model.config.get("architectures") or ())
+    return _Found(name, HubSource(repo=repo, commit=model.commit), model.commit, architectures, entry)
+
+
+def _resolved(key: str, request: ModelRequest, found: _Found, precision: Precision) -> ResolvedModel:
+    entry = found.entry
+    weights = (
+        found.source.folder_hash if isinstance(found.source, StoreSource) else f"{found.source.repo}@{found.version}"
+    )
+    return ResolvedModel(
+        key=key,
+        model_id=found.name,
+        model_version=found.version,
+        inference_type=_type(found, request.inference_type),
+        source=found.source,
+        weights_hash=weights,
+        params=entry.params_for(request.inference_params) if entry else request.inference_params,
+        precision=(entry.precision if entry else None) or precision,
+        pool=request.pool or (entry.pool if entry else None),
+    )
+
+
+def _type(found: _Found, asked: str | None) -> str:
+    """What the model is run as: the request's word, else the entry's, else what its architecture is for."""
+    runs = types_of(found.architectures)
+    wanted = asked or (found.entry.inference_type if found.entry else None)
+    built = ", ".join(found.architectures)
+    if wanted is None:
+        if len(runs) == 1:
+            return runs[0]
+        if found.architectures:
+            raise WrongTypeError(f"{found.name} is {built}, which none of {', '.join(TYPES)} runs; take another model.")
+        raise UnknownTypeError(
+            f"the configuration of {found.name} does not say what it is for; add inference_type, one of: "
+            f"{', '.join(TYPES)}."
+        )
+    if wanted in ARCHITECTURE_MARKS and found.architectures and wanted not in runs:
+        hint = f"ask for {' or '.join(runs)}" if runs else "take a model that is made for it"
+        raise WrongTypeError(f"{found.name} is {built}, which does not do {wanted}; {hint}.")
+    return wanted
+
+
+def _working_catalog(folder: Path) -> dict[str, CatalogEntry]:
+    path = folder / CATALOG_FILE
+    return parse_catalog(path.read_text("utf-8"), origin=str(path)) if path.is_file() else {}
+
+
+def _unknown(store: Store, request: ModelRequest, working_folder: Path) -> UnknownModelError:
+    names = list(known_models(store, working_folder=working_folder))
+    near = difflib.get_close_matches(request.model_id, names, n=3, cutoff=0.5)
+    asked = request.model_id + (f" with version {request.model_version}" if request.model_version else "")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the catalog has {', '.join(names)}."
+    return UnknownModelError(
+        f"there is no model {asked}: give a name of the catalog, a hub id such as owner/name, or a folder such as "
+        f"./weights; {hint}"
+    )
