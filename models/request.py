@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from models.errors import PermanentError
 from models.inference_types import TYPES
 
 ALL_FRAMES = "all"
+
+
+def _optional(schema: dict[str, Any]) -> None:
+    """Leave a null default out of the schema: forms then show one plain field, and servers still take a null."""
+    schema.pop("default", None)
+
+
+def _type_choices(schema: dict[str, Any]) -> None:
+    _optional(schema)
+    schema["enum"] = [*TYPES, None]
+
+
 _FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
 _ID_PATTERN = r"^[0-9a-f]{32}$"
 _KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
@@ -68,9 +81,9 @@ class InferenceParams(BaseModel):
     max_detections: int = Field(
         default=300, ge=1, le=10000, title="Most detections", description="At most so many detections in a frame."
     )
-    top_k: int | None = Field(
+    top_k: Annotated[int, Field(ge=1)] | SkipJsonSchema[None] = Field(
         default=None,
-        ge=1,
+        json_schema_extra=_optional,
         title="Best classes only",
         description="Classification with one label: keep only so many classes of each frame. Empty keeps all.",
     )
@@ -89,30 +102,29 @@ class ModelRequest(BaseModel):
         "store with `reelmill models add`.",
         examples=["rtdetr-v2-small"],
     )
-    model_version: str | None = Field(
+    model_version: Annotated[str, Field(max_length=200)] | SkipJsonSchema[None] = Field(
         default=None,
+        json_schema_extra=_optional,
         title="Version",
-        max_length=200,
         description="Hub revision, or the hash of a stored model. Empty takes the catalog's or the newest.",
     )
-    inference_type: str | None = Field(
+    inference_type: str | SkipJsonSchema[None] = Field(
         default=None,
         title="Inference type",
         description="Empty where the catalog or the model's own configuration tells it.",
-        json_schema_extra={"enum": [*TYPES, None]},
+        json_schema_extra=_type_choices,
     )
     inference_params: InferenceParams = Field(default=InferenceParams(), title="Parameters")
-    alias: str | None = Field(
+    alias: Annotated[str, Field(pattern=_KEY_PATTERN)] | SkipJsonSchema[None] = Field(
         default=None,
+        json_schema_extra=_optional,
         title="Key in the result",
-        pattern=_KEY_PATTERN,
         description="Name of this model's list in the result. Empty takes the model's id.",
     )
-    pool: str | None = Field(
+    pool: Annotated[str, Field(min_length=1, max_length=200)] | SkipJsonSchema[None] = Field(
         default=None,
+        json_schema_extra=_optional,
         title="GPU pool",
-        min_length=1,
-        max_length=200,
         description="Work pool that runs this model. Empty takes the catalog's, else the default GPU pool.",
     )
 
@@ -129,17 +141,16 @@ class InferenceRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Inference request")
 
-    video_id: str | None = Field(
+    video_id: Annotated[str, Field(pattern=_ID_PATTERN)] | SkipJsonSchema[None] = Field(
         default=None,
+        json_schema_extra=_optional,
         title="Video id",
-        pattern=_ID_PATTERN,
         description="Of a registered video: 32 hexadecimal digits. Give this or a URL.",
     )
-    input_url: str | None = Field(
+    input_url: Annotated[str, Field(pattern=r"^https?://", max_length=8192)] | SkipJsonSchema[None] = Field(
         default=None,
+        json_schema_extra=_optional,
         title="Video URL",
-        pattern=r"^https?://",
-        max_length=8192,
         description="https URL of a video that is registered first. Give this or a video id.",
     )
     infer_fps: (
@@ -152,12 +163,15 @@ class InferenceRequest(BaseModel):
         "all. No more than the video has.",
     )
     models: list[ModelRequest] = Field(min_length=1, max_length=64, title="Models")
-    start_s: float | None = Field(
-        default=None, ge=0, title="Start (seconds)", description="Leave out samples before it. Empty starts at 0."
-    )
-    end_s: float | None = Field(
+    start_s: Annotated[float, Field(ge=0)] | SkipJsonSchema[None] = Field(
         default=None,
-        gt=0,
+        json_schema_extra=_optional,
+        title="Start (seconds)",
+        description="Leave out samples before it. Empty starts at 0.",
+    )
+    end_s: Annotated[float, Field(gt=0)] | SkipJsonSchema[None] = Field(
+        default=None,
+        json_schema_extra=_optional,
         title="End (seconds)",
         description="Leave out samples at or after it. Empty runs to the end.",
     )

@@ -1,0 +1,49 @@
+"""Frames once, every model on them, shards out. Runs on a GPU pool, or inside the parent's process when embedded."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from prefect import flow
+from prefect.futures import PrefectFuture, wait
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from tasks.gpu_run import GpuRun, extract_frames, finish_run, infer_model
+
+MAX_TASKS = 65
+"""One thread for extraction and one for each of at most 64 models of a request."""
+
+_RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=MAX_TASKS))
+
+
+@flow(
+    name="infer-segments",
+    flow_run_name="{job_id}-group-{group}-attempt-{attempt}",
+    task_runner=_RUNNER,
+    retries=0,
+    persist_result=False,
+)
+def infer_segments(job_id: str, group: int, attempt: int = 1) -> None:
+    """Run one group of a job's segments: extraction and every model side by side over one stream.
+
+    Started by `infer-video`; started again, it does only the segments whose shards are missing.
+
+    Args:
+        job_id: The job, which is the id of its infer-video run; its spec stands in the store.
+        group: Which of the spec's groups of segments to run.
+        attempt: How often this group has been started; an older attempt ends when it sees a newer one.
+
+    """
+    run = GpuRun.open(job_id, group, attempt)
+    if run.nothing_missing():
+        return
+    if 1 + len(run.models) > MAX_TASKS:
+        raise AssertionError(f"{len(run.models)} models need {1 + len(run.models)} threads and there are {MAX_TASKS}")
+    extraction = extract_frames.submit(run)
+    inferences = [
+        infer_model.with_options(name=f"infer-{model.key}", task_run_name=f"infer-{model.key}").submit(run, model.key)
+        for model in run.models
+    ]
+    parts: list[PrefectFuture[Any]] = [extraction, *inferences]
+    wait(parts)
+    finish_run(run, {name: future.state for name, future in zip(run.part_names(), parts, strict=True)})

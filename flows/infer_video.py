@@ -1,0 +1,63 @@
+"""One job: plan, GPU runs, aggregate, publish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from prefect.runtime import flow_run
+
+from flows.infer_segments import infer_segments
+from models.errors import ReelmillError
+from models.request import InferenceRequest
+from tasks.gpu_dispatch import cancel_children, run_groups
+from tasks.job_progress import JobProgress
+from tasks.job_states import final_state, refused_state
+from tasks.job_steps import prepare_job, publish_result
+from tasks.run_parameters import redact_run_parameters
+from tasks.settings import JobSettings
+from tasks.store import open_store
+
+
+def stop_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    """Cancel GPU runs that a parent leaves behind; Prefect itself does it only for a cancelled parent."""
+    with get_client(sync_client=True) as client:
+        cancel_children(client, flow_run.id)
+
+
+@flow(
+    name="infer-video",
+    persist_result=False,
+    on_failure=[stop_children],
+    on_crashed=[stop_children],
+    on_cancellation=[stop_children],
+)
+def infer_video(request: InferenceRequest) -> Any:
+    """Run models on the frames of one video and write one result.
+
+    Poll the run: its state says whether it is done; its labels say `frames_total`, `frames_done`, `frames_failed`,
+    `video_id`, and `output_uri`, where predictions.json, predictions.parquet and job.json lie when it is. Returns the
+    output URI.
+
+    Args:
+        request: Which video, which models, how many frames a second.
+
+    """
+    redact_run_parameters()
+    settings = JobSettings()
+    try:
+        store = open_store()
+        spec = prepare_job(str(flow_run.id), request)
+        progress = JobProgress(spec, store, settings)
+        try:
+            run_groups(spec, store, settings, look=progress.look, inline=infer_segments)
+            summary = publish_result(spec)
+            progress.end(summary)
+        finally:
+            progress.drop_lease()
+        return final_state(spec, store, summary)
+    except ReelmillError as error:
+        return refused_state(error)

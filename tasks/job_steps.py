@@ -1,0 +1,156 @@
+"""The parent's steps: from a request to a frozen spec, and from shards to a published result.
+
+Imports neither torch nor transformers: the parent runs where no GPU is. Plain functions first, tasks at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from models.errors import PassingError
+from models.request import InferenceRequest, parse_fps
+from tasks.decoding import probe
+from tasks.job_spec import JobSpec, make_spec, output_uri, plan_key, write_result_pointer, write_spec
+from tasks.job_states import model_errors
+from tasks.leases import write_lease
+from tasks.model_sources import resolve_models
+from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
+from tasks.results import ResultModel, ResultSummary, publish_results
+from tasks.settings import JobSettings, StoreSettings
+from tasks.store import Store, open_store
+from tasks.videos import Video, find_video, register_url, video_file
+
+
+def prepare(store: Store, job_id: str, request: InferenceRequest, settings: JobSettings) -> JobSpec:
+    """Register what a URL points to, plan the samples, resolve the models, and freeze it all in the store.
+
+    Raises the named errors of registration, planning and model resolution; nothing is frozen then.
+    """
+    models = resolve_models(store, list(request.models))
+    video = _video(store, request)
+    write_lease(store, job_id, video.video_id, settings.lease_s)
+    plan = stored_plan(store, video, request)
+    spec = make_spec(job_id, request_without_url(request, video), video, plan, models, default_pool=settings.gpu_pool)
+    write_spec(store, spec)
+    return spec
+
+
+def _video(store: Store, request: InferenceRequest) -> Video:
+    if request.video_id is not None:
+        return find_video(store, request.video_id)
+    return register_url(store, str(request.input_url))
+
+
+def request_without_url(request: InferenceRequest, video: Video) -> InferenceRequest:
+    """The same request by video id: a URL may carry a signature, which must not stand in the store."""
+    return request.model_copy(update={"input_url": None, "video_id": video.video_id})
+
+
+def stored_plan(store: Store, video: Video, request: InferenceRequest) -> Plan:
+    """Index the video, plan its samples, and put the plan into the store."""
+    _, index = probe(video_file(store, video, StoreSettings().cache_dir.expanduser()))
+    plan = make_plan(index, infer_fps=parse_fps(request.infer_fps), start_s=request.start_s, end_s=request.end_s)
+    store.write(plan_key(video.video_id, plan.hash), plan_to_bytes(plan))
+    return plan
+
+
+def publish(store: Store, spec: JobSpec, settings: JobSettings) -> ResultSummary:
+    """Merge the job's shards into its result and point the job at it."""
+    errors = model_errors(spec, store)
+    summary = publish_results(
+        store,
+        prefix=spec.result_prefix,
+        plan=plan_from_bytes(store.read(spec.plan_key)),
+        models=[
+            ResultModel(model.key, model.model.inference_type, model.fingerprint, error=errors.get(model.key))
+            for model in spec.models
+        ],
+        job=job_facts(spec, errors),
+        scratch_dir=settings.scratch_dir,
+    )
+    write_result_pointer(store, spec.job_id, prefix=spec.result_prefix, summary=counts(summary))
+    return summary
+
+
+def job_facts(spec: JobSpec, errors: Mapping[str, str]) -> dict[str, Any]:
+    """What job.json says beyond the counts: request, video, models, and `errors` of models as a whole, by key."""
+    return {
+        "job_id": spec.job_id,
+        "created_at": spec.created_at.isoformat(),
+        "request": spec.request.model_dump(mode="json"),
+        "video": spec.video.model_dump(mode="json"),
+        "models": [
+            {**model.model.model_dump(mode="json"), "fingerprint": model.fingerprint, "error": errors.get(model.key)}
+            for model in spec.models
+        ],
+    }
+
+
+def counts(summary: ResultSummary) -> dict[str, Any]:
+    """The counts that a job's labels and its result pointer carry."""
+    return {
+        "frames_total": summary.frames_total,
+        "frames_failed": summary.frames_failed,
+        "models_failed": list(summary.models_failed),
+    }
+
+
+def summary_table(spec: JobSpec, summary: ResultSummary, uri: str) -> str:
+    """The markdown of a finished job: what it looked at, and how many frames each model spoke of."""
+    video, facts = spec.video, spec.video.facts
+    rows = [
+        f"| {model.key} | {model.model.inference_type} | {model.model.model_version or ''} "
+        f"| {summary.ok[model.key]} | {summary.failed[model.key]} |"
+        for model in spec.models
+    ]
+    return "\n".join(
+        [
+            f"**{video.file_name}** {facts.width}×{facts.height}, {facts.rate} frames/s, {facts.duration_s:.1f} s, "
+            f"{summary.frames_total} samples, infer_fps {spec.request.infer_fps}",
+            "",
+            "| model | type | version | frames good | frames failed |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Result: `{uri}`",
+        ]
+    )
+
+
+def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+    """Only what may pass is tried again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, PassingError)
+
+
+_STEP: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 3,
+    "retry_delay_seconds": [2, 10, 30],
+    "retry_condition_fn": _may_pass,
+}
+
+
+@task(name="prepare-job", task_run_name="prepare-job", **_STEP)
+def prepare_job(job_id: str, request: InferenceRequest) -> JobSpec:
+    """Freeze the job spec."""
+    return prepare(open_store(), job_id, request, JobSettings())
+
+
+@task(name="publish-result", task_run_name="publish-result", **_STEP)
+def publish_result(spec: JobSpec) -> ResultSummary:
+    """Merge the shards and put the summary table where the UI shows it."""
+    from prefect.artifacts import create_markdown_artifact
+
+    store = open_store()
+    summary = publish(store, spec, JobSettings())
+    uri = output_uri(store, spec.result_prefix)
+    create_markdown_artifact(summary_table(spec, summary, uri), key=f"summary-{spec.job_id}")
+    return summary

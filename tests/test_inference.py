@@ -1,0 +1,138 @@
+"""A model over a stream: batches, outcomes, segments, and what a failing frame or model does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.decoding import ExtractedFrame, SegmentEnd
+from tasks.inference import GIVE_UP_AFTER_FRAMES, ModelFailedError, StreamInference
+from tasks.plans import Plan
+
+
+class Brightness:
+    """A detector whose one box says how bright the frame is; frames of value 13 break it."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def predict(self, frames):
+        self.batches.append(len(frames))
+        assert len({frame.shape for frame in frames}) == 1
+        if any(frame[0, 0, 0] == 13 for frame in frames):
+            raise ValueError("unlucky")
+        return [
+            {
+                "image": {"width": frame.shape[1], "height": frame.shape[0]},
+                "predictions": [
+                    {
+                        "x": 1.0,
+                        "y": 1.0,
+                        "width": 2.0,
+                        "height": 2.0,
+                        "confidence": float(frame[0, 0, 0]) / 255,
+                        "class": "bright",
+                        "class_id": 0,
+                    }
+                ],
+            }
+            for frame in frames
+        ]
+
+
+def plan(*lengths: int) -> Plan:
+    count = sum(lengths)
+    stops = np.cumsum(lengths).tolist()
+    return Plan(
+        frame_offset=np.arange(count) * 5,
+        time_offset=np.arange(count) * 0.2,
+        pts=np.arange(count),
+        key_pts=np.zeros(count, np.int64),
+        leading=np.zeros(count, bool),
+        segments=list(zip([0, *stops[:-1]], stops, strict=True)),
+    )
+
+
+def items(of: Plan, values=None, shapes=None):
+    for segment, (start, stop) in enumerate(of.segments):
+        for sample in range(start, stop):
+            value = values[sample] if values else sample + 20
+            shape = shapes[sample] if shapes else (4, 4)
+            if value is None:
+                yield ExtractedFrame(sample=sample, segment=segment, pixels=None, reason="damaged", passing=True)
+            else:
+                yield ExtractedFrame(
+                    sample=sample, segment=segment, pixels=np.full((*shape, 3), value, np.uint8), reason=None
+                )
+        yield SegmentEnd(segment)
+
+
+def run(of: Plan, stream, model=None, **options):
+    shards, advanced = {}, []
+    settings = {"batch_size": 4, "deterministic": False, "id_seed": "seed"} | options
+    model = model or Brightness()
+    StreamInference(model, of, "object-detection", sink=shards.__setitem__, advance=advanced.append, **settings).run(
+        stream
+    )
+    return shards, model, sum(advanced)
+
+
+def confidences(outcomes):
+    return [round(outcome.element["predictions"][0]["confidence"] * 255) for outcome in outcomes]
+
+
+def test_batches_fill_across_segments_and_every_segment_is_handed_over_once() -> None:
+    of = plan(3, 3, 3)
+    shards, model, advanced = run(of, items(of))
+    assert model.batches == [4, 4, 1]
+    assert advanced == 9
+    assert [confidences(shards[segment]) for segment in range(3)] == [[20, 21, 22], [23, 24, 25], [26, 27, 28]]
+    assert [outcome.frame_offset for outcome in shards[1]] == [15, 20, 25]
+
+
+def test_deterministic_batches_end_with_their_segment() -> None:
+    of = plan(3, 3, 3)
+    _, model, _ = run(of, items(of), deterministic=True)
+    assert model.batches == [3, 3, 3]
+
+
+def test_frames_of_different_shapes_never_share_a_batch() -> None:
+    of = plan(6)
+    shapes = [(4, 4), (8, 4)] * 3
+    shards, model, _ = run(of, items(of, shapes=shapes), batch_size=3)
+    assert sorted(model.batches) == [3, 3]
+    assert [outcome.element["image"]["height"] for outcome in shards[0]] == [4, 8] * 3
+
+
+def test_a_frame_that_breaks_the_model_is_null_with_a_reason_and_the_rest_of_its_batch_is_good() -> None:
+    of = plan(4)
+    shards, _, advanced = run(of, items(of, values=[20, 13, 21, 22]))
+    assert [outcome.element is None for outcome in shards[0]] == [False, True, False, False]
+    assert "unlucky" in shards[0][1].reason
+    assert not shards[0][1].passing
+    assert advanced == 4
+
+
+def test_a_frame_without_pixels_keeps_its_reason() -> None:
+    of = plan(3)
+    shards, _, _ = run(of, items(of, values=[20, None, 21]))
+    assert (shards[0][1].element, shards[0][1].reason, shards[0][1].passing) == (None, "damaged", True)
+
+
+def test_a_model_that_fails_on_everything_gives_up_early() -> None:
+    of = plan(500)
+    model = Brightness()
+    with pytest.raises(ModelFailedError, match="unlucky"):
+        run(of, items(of, values=[13] * 500), model)
+    assert sum(size == 1 for size in model.batches) == GIVE_UP_AFTER_FRAMES
+
+
+def test_ids_are_derived_from_seed_frame_and_rank() -> None:
+    of = plan(2)
+
+    def ids(seed: str) -> list[str]:
+        shards, _, _ = run(of, items(of), id_seed=seed)
+        return [outcome.element["predictions"][0]["detection_id"] for outcome in shards[0]]
+
+    assert ids("a") == ids("a")
+    assert len(set(ids("a") + ids("b"))) == 4
