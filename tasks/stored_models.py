@@ -25,6 +25,7 @@ from tasks.store_interface import KeyNotFoundError, Store
 MODELS_PREFIX = "models"
 MANIFEST = "reelmill-model.json"
 ENTRY = "entry.yaml"
+LATEST = "latest"
 _TAKEN_SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".onnx"}
 _TAKEN_NAMES = {"reelmill.yaml"}
 _WEIGHTS_SUFFIXES = {".safetensors", ".onnx"}
@@ -100,6 +101,8 @@ def import_folder(store: Store, folder: Path, name: str | None = None) -> Stored
         if _stamps(folder) != stamps:
             raise ModelFolderChangedError(f"{folder} was written to while it was read; try again when that has ended.")
         store.write(f"{stored.prefix}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
+    if _latest(store, called) != stored.model_version:
+        store.write(_latest_key(called), stored.model_version.encode())
     return stored
 
 
@@ -145,17 +148,17 @@ def read_architectures(config: bytes, origin: str) -> tuple[str, ...]:
 
 
 def find_stored(store: Store, name: str, version: str | None) -> StoredModel | None:
-    """The folder called `name` whose hash begins with `version`, or the one that was put there last; None if none."""
-    found = [
-        info
-        for info in store.list(f"{MODELS_PREFIX}/{store_name(name)}/")
-        if info.key.endswith(f"/{MANIFEST}") and info.key.split("/")[-2].startswith((version or "")[:_HASH_DIGITS])
-    ]
-    if not found:
+    """The folder called `name` whose hash begins with `version`, or the one that was put in last; None if none."""
+    wanted = version or _latest(store, name)
+    if wanted is None:
         return None
-    newest = max(found, key=lambda info: (info.modified_at, info.key))
-    stored = _stored(name, _read_manifest(store, newest.key.removesuffix(f"/{MANIFEST}")))
-    return stored if version is None or stored.model_version.startswith(version) else None
+    beginning = f"{MODELS_PREFIX}/{store_name(name)}/{wanted[:_HASH_DIGITS]}"
+    for info in store.list(beginning):
+        if info.key.endswith(f"/{MANIFEST}"):
+            stored = _stored(name, _read_manifest(store, info.key.removesuffix(f"/{MANIFEST}")))
+            if stored.model_version.startswith(wanted):
+                return stored
+    return None
 
 
 def write_entry(store: Store, name: str, entry: CatalogEntry) -> None:
@@ -226,6 +229,17 @@ def _fetch(store: Store, prefix: str, manifest: ModelManifest, kept: Path) -> No
             Path(partial).rename(kept)
     if not (kept / MANIFEST).is_file():
         raise ModelFolderChangedError(f"{kept} could not be put in place; check its permissions and try again.")
+
+
+def _latest_key(name: str) -> str:
+    return f"{MODELS_PREFIX}/{store_name(name)}/{LATEST}"
+
+
+def _latest(store: Store, name: str) -> str | None:
+    try:
+        return store.read(_latest_key(name)).decode()
+    except KeyNotFoundError:
+        return None
 
 
 def _read_manifest(store: Store, prefix: str) -> ModelManifest:
