@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from deployments.job_results import JobOutcome
     from models.request import InferenceRequest
-    from tasks.model_sources import ResolvedModel
     from tasks.store import Store
 
 ModelOption = Annotated[
@@ -80,15 +79,16 @@ def infer(
         store = open_store()
         source = source_of(store, video)
         request = make_request(store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **source)
-        import_for(check_request(store, request))
+        check_request(store, request)
+        import_heavy()
         prefect.wait_until_ready()
         outcome = run_here(store, request)
     folder = out or Path(f"{Path(video).stem or 'video'}-predictions")
     return report(outcome, fetched(store, outcome, folder), as_json=as_json)
 
 
-def check_request(store: Store, request: InferenceRequest) -> list[ResolvedModel]:
-    """Raise now, while the server comes up, what would make the job fail at its start; the models that it names."""
+def check_request(store: Store, request: InferenceRequest) -> None:
+    """Raise now, while the server comes up, what would make the job fail at its start."""
     from models.request import parse_fps
     from tasks.decoding import probe
     from tasks.model_sources import resolve_models
@@ -96,22 +96,20 @@ def check_request(store: Store, request: InferenceRequest) -> list[ResolvedModel
     from tasks.settings import StoreSettings
     from tasks.videos import find_video, video_file
 
-    models = resolve_models(store, list(request.models))
+    resolve_models(store, list(request.models))
     if request.video_id is None:
-        return models
+        return
     video = find_video(store, request.video_id)
     _, index = probe(video_file(store, video, StoreSettings().cache_dir.expanduser()))
     make_plan(index, infer_fps=parse_fps(request.infer_fps), start_s=request.start_s, end_s=request.end_s)
-    return models
 
 
-def import_for(models: Sequence[ResolvedModel]) -> None:
-    """Import what the job will need, which takes seconds, while the server comes up."""
+def import_heavy() -> None:
+    """Import now, while the server comes up, what the job would spend seconds on importing."""
+    import transformers.modeling_utils  # noqa: F401
+
     import flows.infer_video  # noqa: F401
-    from models.inference_types import vision_model_class
-
-    for inference_type in {model.inference_type for model in models}:
-        vision_model_class(inference_type)
+    import models.transformers_loading  # noqa: F401
 
 
 def run_here(store: Store, request: InferenceRequest) -> JobOutcome:

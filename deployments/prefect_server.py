@@ -14,10 +14,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployments.child_processes import ChildProcesses
 from deployments.empty_database import forget_database, keep_database, seed_database
 from models.errors import PassingError, PermanentError
+
+if TYPE_CHECKING:
+    import httpx
 
 SERVER = "server"
 HOST = "127.0.0.1"
@@ -123,25 +127,27 @@ def wait_until_ready(
     children: ChildProcesses, prefect_home: Path, connection: Connection, *, timeout_s: float = 90.0
 ) -> None:
     """Return when the server answers; `ServerNotReadyError` when it ends before that, or after `timeout_s`."""
+    import httpx
+
     deadline = time.monotonic() + timeout_s
-    while not answers(connection):
-        if SERVER in children.ended() or time.monotonic() > deadline:
-            forget_database(cache_dir())
-            raise ServerNotReadyError(
-                f"the Prefect server did not come up ({last_line(children.log_path(SERVER))}); try again, "
-                "or see whether memory and disk are short."
-            )
-        time.sleep(0.1)
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while not _answers(client, connection):
+            if SERVER in children.ended() or time.monotonic() > deadline:
+                forget_database(cache_dir())
+                raise ServerNotReadyError(
+                    f"the Prefect server did not come up ({last_line(children.log_path(SERVER))}); try again, "
+                    "or see whether memory and disk are short."
+                )
+            time.sleep(0.1)
     if (prefect_home / "prefect.db").exists():
         keep_database(prefect_home, cache_dir())
 
 
-def answers(connection: Connection) -> bool:
-    """Whether the server says that it is well."""
+def _answers(client: httpx.Client, connection: Connection) -> bool:
     import httpx
 
     try:
-        return httpx.get(f"{connection.api_url}/health", timeout=5).status_code == httpx.codes.OK
+        return client.get(f"{connection.api_url}/health").status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
