@@ -22,7 +22,7 @@ Frame = NDArray[np.uint8]
 """One RGB frame as a player shows it: `(height, width, 3)`, uint8, rotation already applied."""
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
-"""`auto` is half precision on CUDA (bfloat16 where the device has it) and float32 on a CPU."""
+"""`auto` is half precision (float16) on CUDA and float32 on a CPU."""
 
 
 class ModelLoadError(PermanentError):

@@ -117,6 +117,14 @@ def test_both_resizes_equal_pillow_bit_for_bit(how: str) -> None:
             assert np.array_equal(by(frames, target, how)[0].permute(1, 2, 0).numpy(), np.asarray(pillow)), by.__name__
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("case", ["rtdetr", "convnext cropped", "detr padded"])
+def test_a_gpu_gives_the_same_values(case: str) -> None:
+    theirs, batch = processor(*OURS[case]), [frame(*LANDSCAPE), frame(*LANDSCAPE)[::-1].copy()]
+    got = Preprocessor(theirs, torch.device("cuda"))(batch)["pixel_values"].cpu()
+    assert (got - theirs(batch, return_tensors="pt")["pixel_values"]).abs().max() < 1e-5
+
+
 def test_frames_travel_as_bytes_whose_channels_lie_last() -> None:
     frames = to_device([frame(20, 30), frame(20, 30)], CPU)
     assert frames.dtype == torch.uint8
