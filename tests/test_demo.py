@@ -26,7 +26,7 @@ def run_demo(folder, **environment):
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | environment,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
 
 
