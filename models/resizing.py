@@ -94,8 +94,13 @@ def resize_with_pillow(frames: torch.Tensor, size: Size, how: ResizeFilter) -> t
         image = Image.fromarray(frames[index].permute(1, 2, 0).contiguous().numpy())
         resized.numpy()[index] = np.asarray(image.resize((size[1], size[0]), _PILLOW_NUMBERS[how]))
 
-    with ThreadPoolExecutor(min(len(frames), torch.get_num_threads())) as threads:
-        list(threads.map(one, range(len(frames))))
+    workers = min(len(frames), torch.get_num_threads())
+    if workers == 1:
+        for index in range(len(frames)):
+            one(index)
+    else:
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(one, range(len(frames))))
     return resized.permute(0, 3, 1, 2)
 
 
@@ -166,11 +171,18 @@ def columns_first(before: Size, after: Size, how: ResizeFilter) -> bool:
 
 def check_picture(height: int, width: int) -> NDArray[np.uint8]:
     """Give `(height, width, 3)` on which a wrong filter, size, crop or constant shows: blocks under fine noise."""
-    rng = np.random.default_rng(height * 65536 + width)
-    picture = np.full((height, width, 3), 128.0)
+    tile = _check_tile()
+    times = (-(-height // tile.shape[0]), -(-width // tile.shape[1]), 1)
+    return np.ascontiguousarray(np.tile(tile, times)[:height, :width])
+
+
+@lru_cache(maxsize=1)
+def _check_tile() -> NDArray[np.uint8]:
+    rng, side = np.random.default_rng(64), 192
+    picture = np.full((side, side, 3), 128)
     for block in (64, 16, 4, 1):
-        cells = rng.integers(-60, 61, (-(-height // block), -(-width // block), 3))
-        picture += np.repeat(np.repeat(cells, block, axis=0), block, axis=1)[:height, :width]
+        cells = rng.integers(-60, 61, (side // block, side // block, 3))
+        picture += np.repeat(np.repeat(cells, block, axis=1), block, axis=0)
     return picture.clip(0, 255).astype(np.uint8)
 
 
