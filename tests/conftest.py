@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,3 +73,13 @@ def prefect_server() -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=60):
         yield str(get_current_settings().api.url)
+
+
+@pytest.fixture(scope="session")
+def prefect_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory in which Prefect's empty database is kept, so that servers of the test run start quickly."""
+    folder = tmp_path_factory.mktemp("prefect-cache")
+    program = "from deployments.embedded import embedded_prefect\nwith embedded_prefect() as it: it.wait_until_ready()"
+    environment = {**os.environ, "REELMILL_CACHE_DIR": str(folder)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
+    return folder

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,14 +34,8 @@ print("as before" if dict(os.environ) == before else "changed")
 """
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Where the first start keeps the empty database for the later ones."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def start(tmp_path, cache):
+def start(tmp_path, prefect_cache):
     """Start the program with an environment that names a Prefect server which isn't there."""
     programs = []
 
@@ -48,7 +43,7 @@ def start(tmp_path, cache):
         environment = {
             **os.environ,
             "PREFECT_API_URL": "http://127.0.0.1:9/api",
-            "REELMILL_CACHE_DIR": str(cache),
+            "REELMILL_CACHE_DIR": str(prefect_cache),
             "TMPDIR": str(tmp_path),
         }
         program = subprocess.Popen(
@@ -73,27 +68,26 @@ def gone_within(mark, timeout_s):
     return True
 
 
-def test_two_at_once_each_with_its_own_server(start):
-    (one, mark, home), (other, other_mark, other_home) = start(), start()
-
-    assert mark != other_mark
-    assert home != other_home
-    for program in (one, other):
-        said, _ = program.communicate(timeout=100)
-        assert said.splitlines() == ["42", "as before"]
-        assert program.returncode == 0
-    for left in (mark, other_mark):
-        assert marked_processes(left) == set()
-    for left in (home, other_home):
-        assert not os.path.exists(left)  # noqa: PTH110
-
-
-def test_the_server_ends_with_a_command_that_is_killed(start, cache):
-    assert [path.name.startswith("prefect-") for path in cache.iterdir()] == [True]
+def test_two_at_once_each_with_a_server_that_ends_with_it(start):
     programs = {number: start(linger_s=60) for number in (signal.SIGTERM, signal.SIGKILL)}
+    assert len({mark for _, mark, _ in programs.values()}) == 2
+    assert len({home for _, _, home in programs.values()}) == 2
 
-    for number, (program, mark, _) in programs.items():
+    for number, (program, mark, home) in programs.items():
         assert program.stdout.readline().strip() == "42"
+        assert marked_processes(mark)
         program.send_signal(number)
         program.wait(timeout=20)
         assert gone_within(mark, 15)
+        assert number is signal.SIGKILL or not Path(home).exists()
+
+
+def test_what_was_set_before_is_set_afterwards(start):
+    program, mark, home = start()
+
+    said, _ = program.communicate(timeout=100)
+
+    assert said.splitlines() == ["42", "as before"]
+    assert program.returncode == 0
+    assert marked_processes(mark) == set()
+    assert not Path(home).exists()
