@@ -98,11 +98,11 @@ class InferenceSettings(BaseSettings):
     batch_size: int = Field(default=8, ge=1)
     """Frames that go through a model together."""
     deterministic: bool = False
-    """Keep batches inside a segment and of one size, so that a recomputed shard equals the first."""
+    """Keep batches inside a segment, so that a recomputed shard equals the first."""
     precision: Precision = "auto"
     """Used where a catalog entry names none."""
     torch_threads: int = Field(default=0, ge=0)
-    """Threads of torch on a CPU; 0 leaves torch's own choice."""
+    """Threads of torch for each model on a CPU; 0 shares the cores among the models and the decoder."""
 
 
 class JobSettings(BaseSettings):

@@ -16,13 +16,15 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from models.classification import Classification
+import torch
 from rich.console import Console
 from rich.table import Table
-from tasks.decoding import ExtractedFrame, extract, probe
 
+from models.classification import Classification
 from models.request import InferenceParams
+from tasks.decoding import ExtractedFrame, extract, probe
 from tasks.frame_stream import FrameStream
+from tasks.gpu_run import cpu_share
 from tasks.inference import StreamInference
 from tasks.plans import Plan, make_plan
 
@@ -84,6 +86,7 @@ def main() -> None:
     assets = Path(os.environ["REELMILL_ASSETS"])
     video = assets / "videos" / "bikes.mp4"
     model = Classification(assets / "models" / "classification-efficientnet-lite0-hf", InferenceParams(top_k=5))
+    torch.set_num_threads(cpu_share(models=1))
     model.setup("cpu")
     _, index = probe(video)
     plan = make_plan(index, infer_fps=Fraction(25))
