@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from deployments.signals import INTERRUPTED
 from models.errors import PermanentError, ReelmillError
 
 FAILED = 1
 BAD_REQUEST = 2
 INCOMPLETE = 3
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -42,6 +42,9 @@ StartOption = Annotated[float | None, typer.Option("--start-s", metavar="S", hel
 EndOption = Annotated[float | None, typer.Option("--end-s", metavar="S", help="Leave out samples at or after it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
+_PATIENCE_S = 3.0
+"""After Ctrl-C: how long the models may go on before the process ends without them."""
+
 
 def add_commands(app: typer.Typer) -> None:
     """Add `infer`."""
@@ -70,19 +73,27 @@ def infer(
     """
     from deployments.embedded import embedded_prefect
     from deployments.inference_arguments import check_arguments, make_request, source_of
+    from deployments.job_bar import job_bar
     from deployments.signals import signals_interrupt
 
     check_arguments(video, models=model, params=param or [], fps=fps)
-    with signals_interrupt(), embedded_prefect(verbose=verbose) as prefect:
+    with (
+        signals_interrupt(patience_s=_PATIENCE_S) as interruption,
+        embedded_prefect(verbose=verbose) as prefect,
+    ):
+        interruption.finally_do(prefect.remove)
         from tasks.store import open_store
 
         store = open_store()
-        source = source_of(store, video)
-        request = make_request(store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **source)
-        check_request(store, request)
-        import_heavy()
-        prefect.wait_until_ready()
-        outcome = run_here(store, request)
+        with job_bar(store) as follow:
+            source = source_of(store, video)
+            request = make_request(
+                store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **source
+            )
+            check_request(store, request)
+            import_heavy()
+            prefect.wait_until_ready()
+            outcome = run_here(store, request, follow)
     folder = out or Path(f"{Path(video).stem or 'video'}-predictions")
     return report(outcome, fetched(store, outcome, folder), as_json=as_json)
 
@@ -112,19 +123,15 @@ def import_heavy() -> None:
     import models.transformers_loading  # noqa: F401
 
 
-def run_here(store: Store, request: InferenceRequest) -> JobOutcome:
-    """Run the job in this process, with a progress bar where somebody watches."""
-    from deployments.job_bar import job_bar
+def run_here(store: Store, request: InferenceRequest, follow: Callable[[str], None]) -> JobOutcome:
+    """Run the job in this process; `follow` is told its id when it starts."""
     from deployments.job_results import outcome_of
     from flows.infer_video import infer_video
 
-    with job_bar(store) as follow:
+    def running(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+        follow(str(flow_run.id))
 
-        def running(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
-            follow(str(flow_run.id))
-
-        job = infer_video.with_options(on_running=[running])
-        state = cast("State[Any]", job(request, return_state=True))
+    state = cast("State[Any]", infer_video.with_options(on_running=[running])(request, return_state=True))
     return outcome_of(store, str(state.state_details.flow_run_id), state.type.value, state.message)
 
 

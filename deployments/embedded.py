@@ -6,6 +6,7 @@ Nothing here may import Prefect: its settings come from the environment as it is
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ class EmbeddedServer:
     def wait_until_ready(self) -> None:
         """Return when it answers. Raises `ServerNotReadyError`."""
         wait_until_ready(self.children, self.prefect_home, self.connection)
+
+    def remove(self) -> None:
+        """End the server and remove its home."""
+        self.children.stop_all()
+        shutil.rmtree(self.prefect_home.parent, ignore_errors=True)
 
 
 @contextmanager
