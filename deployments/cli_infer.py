@@ -72,7 +72,7 @@ def infer(
     Exit status: 0 done, 1 the job failed, 2 a bad request, 3 done with frames missing.
     """
     from deployments.embedded import embedded_prefect
-    from deployments.inference_arguments import check_arguments, make_request, source_of
+    from deployments.inference_arguments import check_arguments, make_request, name_of, source_of
     from deployments.job_bar import job_bar
     from deployments.signals import signals_interrupt
 
@@ -94,7 +94,7 @@ def infer(
             import_heavy()
             prefect.wait_until_ready()
             outcome = run_here(store, request, follow)
-    folder = out or Path(f"{Path(video).stem or 'video'}-predictions")
+    folder = out or Path(f"{name_of(video)}-predictions")
     return report(outcome, fetched(store, outcome, folder), as_json=as_json)
 
 

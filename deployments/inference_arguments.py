@@ -92,3 +92,11 @@ def source_of(store: Store, video: str) -> dict[str, Any]:
     from tasks.videos import register_file
 
     return {"video_id": register_file(store, Path(video).expanduser()).video_id}
+
+
+def name_of(video: str) -> str:
+    """What VIDEO is called, without folders, extension, and whatever a URL says beside its path."""
+    from urllib.parse import unquote, urlsplit
+
+    path = unquote(urlsplit(video).path) if kind_of_source(video) == "url" else video
+    return Path(path).stem or "video"
