@@ -98,7 +98,7 @@ def _save_model(weights: Path, folder: Path) -> None:
     from transformers import EfficientNetConfig, EfficientNetForImageClassification
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     names = class_names()
     config = EfficientNetConfig(
         width_coefficient=1.0,

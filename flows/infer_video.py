@@ -50,7 +50,7 @@ def infer_video(request: InferenceRequest) -> Any:
     settings = JobSettings()
     try:
         store = open_store()
-        spec = prepare_job(str(flow_run.id), request)
+        spec = prepare_job(str(flow_run.id), request, flow_run.scheduled_start_time)
         progress = JobProgress(spec, store, settings)
         try:
             run_groups(spec, store, settings, look=progress.look, inline=infer_segments)

@@ -46,13 +46,13 @@ class LoadedModel:
     class_names: tuple[str, ...]
     """The name of each class index; the index itself, as text, where the configuration names none."""
 
-    @torch.inference_mode()
     def forward(self, frames: Sequence[Frame]) -> Any:
         """Run frames of one shape through processor and network; gives the network's outputs, floats as float32.
 
         Raises `OverflowInFloat16Error`.
         """
-        outputs = self.network(**self.preprocess(frames))
+        with torch.inference_mode():
+            outputs = self.network(**self.preprocess(frames))
         if outputs["logits"].dtype == torch.float16 and not outputs["logits"].isfinite().all():
             raise OverflowInFloat16Error(
                 "the model's numbers grow too large for float16; ask for it with precision bfloat16 or float32, in its "

@@ -6,14 +6,11 @@ Imports neither torch nor transformers: the parent runs where no GPU is. Plain f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
 
-from models.errors import PassingError
 from models.request import InferenceRequest, parse_fps
 from tasks.decoding import probe
 from tasks.job_spec import JobSpec, make_spec, output_uri, plan_key, write_result_pointer, write_spec
@@ -23,17 +20,21 @@ from tasks.model_sources import resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
 from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.settings import JobSettings, StoreSettings
+from tasks.step_options import STEP
 from tasks.store import Store, open_store
 from tasks.videos import Video, find_video, register_url, video_file
 
 
-def prepare(store: Store, job_id: str, request: InferenceRequest, settings: JobSettings) -> JobSpec:
+def prepare(
+    store: Store, job_id: str, request: InferenceRequest, settings: JobSettings, *, submitted_at: datetime
+) -> JobSpec:
     """Register what a URL points to, plan the samples, resolve the models, and freeze it all in the store.
 
-    Raises the named errors of registration, planning and model resolution; nothing is frozen then.
+    A video that expired after the job was submitted is still the job's. Raises the named errors of registration,
+    planning and model resolution; nothing is frozen then.
     """
     models = resolve_models(store, list(request.models))
-    video = _video(store, request)
+    video = _video(store, request, submitted_at)
     write_lease(store, job_id, video.video_id, settings.lease_s)
     plan = stored_plan(store, video, request)
     spec = make_spec(job_id, request_without_url(request, video), video, plan, models, default_pool=settings.gpu_pool)
@@ -41,10 +42,11 @@ def prepare(store: Store, job_id: str, request: InferenceRequest, settings: JobS
     return spec
 
 
-def _video(store: Store, request: InferenceRequest) -> Video:
-    if request.video_id is not None:
-        return find_video(store, request.video_id)
-    return register_url(store, str(request.input_url))
+def _video(store: Store, request: InferenceRequest, submitted_at: datetime) -> Video:
+    if request.video_id is None:
+        return register_url(store, str(request.input_url))
+    video = find_video(store, request.video_id, held=True)
+    return video if submitted_at < video.expires_at else find_video(store, request.video_id)
 
 
 def request_without_url(request: InferenceRequest, video: Video) -> InferenceRequest:
@@ -123,28 +125,13 @@ def summary_table(spec: JobSpec, summary: ResultSummary, uri: str) -> str:
     )
 
 
-def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Only what may pass is tried again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, PassingError)
-
-
-_STEP: dict[str, Any] = {
-    "cache_policy": NO_CACHE,
-    "persist_result": False,
-    "retries": 3,
-    "retry_delay_seconds": [2, 10, 30],
-    "retry_condition_fn": _may_pass,
-}
-
-
-@task(name="prepare-job", task_run_name="prepare-job", **_STEP)
-def prepare_job(job_id: str, request: InferenceRequest) -> JobSpec:
+@task(name="prepare-job", task_run_name="prepare-job", **STEP)
+def prepare_job(job_id: str, request: InferenceRequest, submitted_at: datetime) -> JobSpec:
     """Freeze the job spec."""
-    return prepare(open_store(), job_id, request, JobSettings())
+    return prepare(open_store(), job_id, request, JobSettings(), submitted_at=submitted_at)
 
 
-@task(name="publish-result", task_run_name="publish-result", **_STEP)
+@task(name="publish-result", task_run_name="publish-result", **STEP)
 def publish_result(spec: JobSpec) -> ResultSummary:
     """Merge the shards and put the summary table where the UI shows it."""
     from prefect.artifacts import create_markdown_artifact

@@ -117,6 +117,8 @@ def publish_results(
     with _scratch_folder(scratch_dir) as folder:
         with _scratch_errors(scratch_dir):
             summary = _write_predictions(store, plan, models, folder)
+        # An older job.json would vouch for files that are no longer those it was written for.
+        store.delete([f"{prefix}/{JOB_JSON}"])
         for name in (PREDICTIONS_JSON, PREDICTIONS_PARQUET):
             store.write_file(f"{prefix}/{name}", folder / name)
     store.write(f"{prefix}/{JOB_JSON}", _job_json(job, summary))

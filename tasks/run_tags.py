@@ -1,6 +1,13 @@
-"""Which runs want a video: unfinished ones carry the tag `video:<id>`. Prefect's filters know tags, not labels."""
+"""Which runs want a video: unfinished ones carry the tag `video:<id>`. Prefect's filters know tags, not parameters."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+_PAGE = 200
 
 
 def video_tag(video_id: str) -> str:
@@ -9,8 +16,18 @@ def video_tag(video_id: str) -> str:
 
 
 def video_is_wanted(video_id: str) -> bool:
-    """Whether a flow run that has not ended carries the video's tag; asks Prefect's API."""
+    """Whether a flow run that has not ended needs the video; asks Prefect's API.
+
+    Runs carry the tag from their start on, those that `reelmill submit` made from the beginning. One that was submitted
+    otherwise and still waits is found by its parameters.
+    """
     from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return _tagged(client, video_id) or _waiting_for(client, video_id)
+
+
+def _tagged(client: SyncPrefectClient, video_id: str) -> bool:
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -23,5 +40,26 @@ def video_is_wanted(video_id: str) -> bool:
         tags=FlowRunFilterTags(all_=[video_tag(video_id)]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))),
     )
-    with get_client(sync_client=True) as client:
-        return bool(client.read_flow_runs(flow_run_filter=wanting, limit=1))
+    return bool(client.read_flow_runs(flow_run_filter=wanting, limit=1))
+
+
+def _waiting_for(client: SyncPrefectClient, video_id: str) -> bool:
+    from prefect.client.schemas.filters import (
+        FlowFilter,
+        FlowFilterName,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+
+    jobs = FlowFilter(name=FlowFilterName(any_=["infer-video"]))
+    not_started = [StateType.SCHEDULED, StateType.PENDING]
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=not_started)))
+    offset = 0
+    while runs := client.read_flow_runs(flow_filter=jobs, flow_run_filter=waiting, limit=_PAGE, offset=offset):
+        requests = (run.parameters.get("request") for run in runs)
+        if any(isinstance(request, dict) and request.get("video_id") == video_id for request in requests):
+            return True
+        offset += _PAGE
+    return False

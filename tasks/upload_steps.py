@@ -9,16 +9,13 @@ import secrets
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from models.errors import PassingError, PermanentError
+from models.errors import PermanentError
 from tasks.settings import S3Settings, UploadSettings
+from tasks.step_options import STEP
 from tasks.store import KeyNotFoundError, Store, open_store
 from tasks.videos import Video, checked_file_name, checked_size, register_file, register_upload, register_url
 
@@ -147,19 +144,7 @@ def result_address(store: Store, job_id: str, file: str, settings: S3Settings | 
         raise NoResultError(f"The job {job_id[:100]!r} has no result; see its run's state, and its id.") from None
 
 
-def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    return isinstance(state.result(raise_on_failure=False), PassingError)
-
-
-@task(
-    name="register-video",
-    task_run_name="register-video",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=3,
-    retry_delay_seconds=[2, 10, 30],
-    retry_condition_fn=_may_pass,
-)
+@task(name="register-video", task_run_name="register-video", **STEP)
 def register_video(source: dict[str, str | None]) -> Video:
     """Register what the parameters of `register-upload` name; what may pass is tried again."""
     return register_source(open_store(), **source)

@@ -212,9 +212,9 @@ class TestCleanup:
         local.write(f"videos/{video.video_id}/video.json", moved.model_dump_json().encode())
         return moved
 
-    def scheduled_run(self, caller: Caller, video: Video) -> str:
+    def scheduled_run(self, caller: Caller, fields: dict[str, Any]) -> str:
         flow = caller.api.post("/flows/", json={"name": "infer-video"}).raise_for_status().json()
-        run = {"flow_id": flow["id"], "state": {"type": "SCHEDULED"}, "tags": [f"video:{video.video_id}", "other"]}
+        run = {"flow_id": flow["id"], "state": {"type": "SCHEDULED"}} | fields
         return caller.api.post("/flow_runs/", json=run).raise_for_status().json()["id"]
 
     def test_an_expired_video_goes(self, caller: Caller, local: LocalStore, expired: Video) -> None:
@@ -227,10 +227,13 @@ class TestCleanup:
         assert list(local.list("")) == []
         assert "Removed 0 expired videos" in caller.artifacts(caller.run(cleanup_videos))[0]
 
+    @pytest.mark.parametrize("known_by", ["tag", "parameters"])
     def test_an_unfinished_job_holds_its_video_until_it_ends(
-        self, caller: Caller, local: LocalStore, expired: Video
+        self, caller: Caller, local: LocalStore, expired: Video, known_by: str
     ) -> None:
-        job = self.scheduled_run(caller, expired)
+        tagged = {"tags": [f"video:{expired.video_id}", "other"]}
+        waiting = {"parameters": {"request": {"video_id": expired.video_id}}}
+        job = self.scheduled_run(caller, tagged if known_by == "tag" else waiting)
         text = caller.artifacts(caller.run(cleanup_videos))[0]
         assert "1 expired videos stay until their jobs end" in text
         assert list(list_videos(local)) == [expired]
