@@ -17,7 +17,7 @@ def test_the_shipped_catalog_has_pinned_models_of_every_type_here() -> None:
     catalog = shipped_catalog()
     assert {entry.inference_type for entry in catalog.values()} == set(TYPES) & {"object-detection", "classification"}
     unpinned = [name for name, entry in catalog.items() if not re.fullmatch("[0-9a-f]{40}", entry.revision or "")]
-    assert unpinned == ["dinov2-small"]
+    assert unpinned == []
     assert all(entry.title and entry.use and entry.licence and entry.input_size for entry in catalog.values())
     assert "rtdetr-v2-small" in catalog, "the request form's example"
     assert all(ModelRequest(model_id=name) for name in catalog)
