@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from deployments.prefect_server import Connection
 from deployments.running_server import (
@@ -25,6 +26,9 @@ HERE = RunningSetup("http://127.0.0.1:4200/api", "reelmill:secret", "/some/store
 def no_server_set(monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    # The test run's own server is known to Prefect's settings once a flow was tested.
+    with temporary_settings(restore_defaults={PREFECT_API_URL, PREFECT_API_AUTH_STRING}):
+        yield
 
 
 def test_a_running_server_is_found_with_its_password(tmp_path):
