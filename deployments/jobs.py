@@ -136,7 +136,8 @@ def read_stored_job(store: Store, job_id: str) -> Job:
         state_type, state_name = _state_without_result(store, job_id)
         return Job(job_id, state_type, state_name, None, spec.created_at, labels)
     failed = pointer.get("models_failed") or []
-    labels |= {"frames_done": spec.frames_total, "frames_failed": pointer["frames_failed"]}
+    done = spec.frames_total - pointer["frames_failed"]
+    labels |= {"frames_done": done, "frames_failed": pointer["frames_failed"]}
     labels |= {"output_uri": pointer["output_uri"]} | ({"models_failed": ",".join(failed)} if failed else {})
     state_type = "FAILED" if failed else COMPLETED
     return Job(job_id, state_type, state_type.title(), None, spec.created_at, labels)

@@ -113,13 +113,14 @@ def start_server(
         **quiet_settings(prefect_home),
         **(more_settings or {}),
         "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
+        # Relative: the pages then ask whoever served them, on any port and through any tunnel.
+        "PREFECT_SERVER_UI_API_URL": "/api",
     }
     if connection.auth:
         settings["PREFECT_SERVER_API_AUTH_STRING"] = connection.auth
     if database_url:
         settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url
     command = [sys.executable, "-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port)]
-    # The UI's own calls go where the page came from; a client URL in the server's environment would overrule that.
     children.start(SERVER, command, env=plain_environment() | settings, cwd=prefect_home)
 
 

@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.gpu_run import GpuRun, extract_frames, finish_run, infer_model
+from tasks.run_logs import log_to_run
 
 MAX_TASKS = 65
 """One thread for extraction and one for each of at most 64 models of a request."""
@@ -18,7 +19,7 @@ _RUNNER = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_worker
 
 @flow(
     name="infer-segments",
-    flow_run_name="{job_id}-group-{group}-attempt-{attempt}",
+    flow_run_name="group-{group}-attempt-{attempt}",
     task_runner=_RUNNER,
     retries=0,
     persist_result=False,
@@ -34,6 +35,7 @@ def infer_segments(job_id: str, group: int, attempt: int = 1) -> None:
         attempt: How often this group has been started; an older attempt ends when it sees a newer one.
 
     """
+    log_to_run()
     run = GpuRun.open(job_id, group, attempt)
     if run.nothing_missing():
         return

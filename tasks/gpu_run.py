@@ -61,6 +61,8 @@ class GpuRun:
         self.inference_settings = InferenceSettings()
         self._setup_lock = threading.Lock()
         missing = {model.key: self._missing_segments(model) for model in spec.models_of(group)}
+        for key, owed in missing.items():
+            _log.info("%s: %d of %d segments are to be done", key, len(owed), len(group.segments))
         self.models = [model for model in spec.models_of(group) if missing[model.key]]
         self.stream = FrameStream(
             {model.key: missing[model.key] for model in self.models}, capacity=2 * self.inference_settings.batch_size

@@ -63,10 +63,9 @@ class JobProgress:
 
     def end(self, summary: ResultSummary) -> None:
         """Write the final counts and where the result lies; the video is held no longer."""
-        self._show(summary.frames_total)
+        self._show(summary.frames_total - summary.frames_failed)
         labels: dict[str, str | int] = {
             "output_uri": output_uri(self._store, self._spec.result_prefix),
-            "frames_done": summary.frames_total,
             "frames_failed": summary.frames_failed,
         }
         if summary.models_failed:

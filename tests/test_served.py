@@ -117,6 +117,9 @@ def test_submit_poll_and_read_by_plain_http(caller: Caller) -> None:
     started, ended = zip(*(times(part) for part in parts.values()), strict=True)
     assert max(started) < min(ended), "extraction and both models run at the same time"
 
+    logs = caller.post("logs/filter", {"logs": {"flow_run_id": {"any_": [child["id"]]}}})
+    assert any("wrote samples" in line["message"] for line in logs)
+
     artifacts = caller.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     assert {artifact["type"] for artifact in artifacts} == {"progress", "markdown"}
 
@@ -134,6 +137,11 @@ def test_a_pool_that_nobody_serves_fails_the_job_with_a_sentence(caller: Caller)
     run = caller.wait(caller.start(CLASSIFIER | {"pool": "nowhere"}, infer_fps=1))
     assert run["state"]["type"] == "FAILED"
     assert "infer-segments/nowhere" in run["state"]["message"]
+
+
+def test_the_pages_ask_the_server_that_served_them(caller: Caller) -> None:
+    settings = caller.client.get(str(caller.client.base_url).replace("/api/", "/ui-settings"))
+    assert settings.json()["api_url"] == "/api"
 
 
 @pytest.mark.parametrize(
