@@ -108,9 +108,7 @@ def _check_folder(folder: Path, inference_type: str) -> None:
     runs = types_of(architectures)
     if architectures and inference_type not in runs:
         hint = f"ask for {' or '.join(runs)}" if runs else "give a model whose head is for that"
-        raise ModelLoadError(
-            f"{folder.name} is a {', '.join(architectures)}, not a model for {inference_type}; {hint}."
-        )
+        raise ModelLoadError(f"the model is a {', '.join(architectures)}, not a model for {inference_type}; {hint}.")
     if not any((folder / name).is_file() for name in _WEIGHTS):
         raise ModelLoadError(_no_weights(folder))
 
@@ -119,10 +117,10 @@ def _no_weights(folder: Path) -> str:
     pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
     if pickled:
         return (
-            f"{folder.name} has its weights only as {pickled[0]}, a format that can run code when it is read; load it "
+            f"the model has its weights only as {pickled[0]}, a format that can run code when it is read; load it "
             "with transformers where you trust it and call save_pretrained, which writes model.safetensors."
         )
-    return f"{folder.name} holds no model.safetensors; give the folder that save_pretrained wrote."
+    return "the folder holds no model.safetensors; give the folder that save_pretrained wrote."
 
 
 def _network(folder: Path, auto_class: str, dtype: torch.dtype, inference_type: str) -> Any:
@@ -138,13 +136,13 @@ def _network(folder: Path, auto_class: str, dtype: torch.dtype, inference_type: 
     except _LOAD_ERRORS as error:
         if "trust_remote_code" in str(error):
             raise ModelLoadError(
-                f"{folder.name} brings code of its own, which is never run; take a model that transformers knows."
+                "the model brings code of its own, which is never run; take a model that transformers knows."
             ) from error
-        raise ModelLoadError(f"{folder.name} cannot be loaded for {inference_type}: {_in_one_line(error)}") from error
+        raise ModelLoadError(f"the model cannot be loaded for {inference_type}: {_in_one_line(error)}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(_COUNTERS))
     if missing:
         raise ModelLoadError(
-            f"{folder.name} lacks weights of {len(missing)} parts ({', '.join(missing[:3])}…), which would be random; "
+            f"the model lacks weights of {len(missing)} parts ({', '.join(missing[:3])}…), which would be random; "
             "give the fine-tuned model, not the one it started from."
         )
     return network
@@ -156,7 +154,7 @@ def _processor(folder: Path) -> Any:
         return load(folder, backend="pil", trust_remote_code=False, local_files_only=True)
     except _LOAD_ERRORS as error:
         raise ModelLoadError(
-            f"the image processor of {folder.name} (preprocessor_config.json) cannot be loaded: {_in_one_line(error)}"
+            f"the image processor (preprocessor_config.json) cannot be loaded: {_in_one_line(error)}"
         ) from error
 
 

@@ -19,9 +19,9 @@ class _RunLogHandler(APILogHandler):
 
 
 def log_to_run() -> None:
-    """Send what our modules log, from INFO on, to the run that logs it; once for a process, called again harmless."""
+    """Send what our modules log to the run that logs it, from Prefect's own level on; calling it again is harmless."""
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.getLogger("prefect").getEffectiveLevel())
         if not any(isinstance(handler, _RunLogHandler) for handler in logger.handlers):
             logger.addHandler(_RunLogHandler())
