@@ -4,51 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.elements import ClassificationElement, ImageSize, MultiLabelElement
-from models.vision_model import Frame, Precision
-
-if TYPE_CHECKING:
-    from models.request import InferenceParams
-    from models.transformers_loading import LoadedModel
+from models.transformers_model import TransformersModel
+from models.vision_model import Frame
 
 _CONFIDENCE_DECIMALS = 6
 _MANY_LABELS = "multi_label_classification"
 """`problem_type` of configurations whose classes do not exclude each other."""
 
 
-class Classification:
+class Classification(TransformersModel):
     """An image classifier; its configuration's `problem_type` says whether a frame has one label or many."""
 
-    def __init__(self, folder: Path, params: InferenceParams, *, precision: Precision = "auto") -> None:
-        """Remember what to load; reads nothing."""
-        self._folder, self._params, self._precision = folder, params, precision
-        self._model: LoadedModel | None = None
-
-    def setup(self, device: str) -> None:
-        """Load weights onto `device`. Raises `ModelLoadError`."""
-        from models.transformers_loading import load_model
-
-        self._model = load_model(
-            self._folder,
-            inference_type="classification",
-            auto_class="AutoModelForImageClassification",
-            device=device,
-            precision=self._precision,
-        )
+    inference_type = "classification"
+    auto_class = "AutoModelForImageClassification"
 
     def predict(self, frames: Sequence[Frame]) -> list[ClassificationElement | MultiLabelElement]:
         """Give one element per frame: every class with its softmax score, or with its sigmoid score."""
-        assert self._model is not None, "setup comes before predict"
-        logits = self._model.forward(frames)["logits"]
+        logits = self.loaded.forward(frames)["logits"]
         image: ImageSize = {"width": int(frames[0].shape[1]), "height": int(frames[0].shape[0])}
-        names = self._model.class_names
-        if self._model.network.config.problem_type == _MANY_LABELS:
+        names = self.loaded.class_names
+        if self.loaded.network.config.problem_type == _MANY_LABELS:
             scores = logits.sigmoid().cpu().numpy()
             return [many_labels(one, names, image, self._params.confidence) for one in scores]
         scores = logits.softmax(dim=-1).cpu().numpy()

@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models.elements import Detection, DetectionElement
-from models.vision_model import Frame, Precision
-
-if TYPE_CHECKING:
-    from models.request import InferenceParams
-    from models.transformers_loading import LoadedModel
+from models.transformers_model import TransformersModel
+from models.vision_model import Frame
 
 _PIXEL_DECIMALS = 3
 _CONFIDENCE_DECIMALS = 6
 
 
-class ObjectDetection:
+class ObjectDetection(TransformersModel):
     """A detector whose processor has `post_process_object_detection`.
 
     These models predict a set: each query stands for one object at most, and nothing is suppressed afterwards, so
     `iou_threshold` plays no part. Boxes are what transformers gives, not clipped: one may reach beyond the frame.
     """
 
-    def __init__(self, folder: Path, params: InferenceParams, *, precision: Precision = "auto") -> None:
-        """Remember what to load; reads nothing."""
-        self._folder, self._params, self._precision = folder, params, precision
-        self._model: LoadedModel | None = None
-
-    def setup(self, device: str) -> None:
-        """Load weights onto `device`. Raises `ModelLoadError`."""
-        from models.transformers_loading import load_model
-
-        self._model = load_model(
-            self._folder,
-            inference_type="object-detection",
-            auto_class="AutoModelForObjectDetection",
-            device=device,
-            precision=self._precision,
-        )
+    inference_type = "object-detection"
+    auto_class = "AutoModelForObjectDetection"
 
     def predict(self, frames: Sequence[Frame]) -> list[DetectionElement]:
         """Give one element per frame, detections with more than the confidence asked for, the surest first."""
-        assert self._model is not None, "setup comes before predict"
         height, width = frames[0].shape[:2]
-        outputs = self._model.forward(frames)
-        found = self._model.processor.post_process_object_detection(
+        outputs = self.loaded.forward(frames)
+        found = self.loaded.processor.post_process_object_detection(
             outputs, threshold=self._params.confidence, target_sizes=[(height, width)] * len(frames)
         )
-        names, most = self._model.class_names, self._params.max_detections
+        names, most = self.loaded.class_names, self._params.max_detections
         return [
             {"image": {"width": width, "height": height}, "predictions": detections(one, names, most)} for one in found
         ]
