@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.states import Cancelled, Cancelling
 
-from models.errors import PermanentError
+from models.errors import PassingError, PermanentError
 from tasks.job_spec import JobSpec, SegmentGroup, write_attempt
 from tasks.plans import Plan, plan_from_bytes
 from tasks.progress import Heartbeat, read_heartbeats, repeating
@@ -31,10 +31,16 @@ from tasks.store import Store
 _log = logging.getLogger(__name__)
 
 Verdict = Literal["wait", "done", "again", "stalled"]
+CANCEL_GRACE_S = 60.0
+"""How long a worker may take to end a run that was given up, before its state is set without it."""
 
 
 class NoDeploymentError(PermanentError):
     """No deployment of `infer-segments` serves the pool that a model asks for."""
+
+
+class PrefectUnreachableError(PassingError):
+    """A GPU run could not be started because Prefect's API did not answer."""
 
 
 class GroupCancelledError(PermanentError):
@@ -50,6 +56,8 @@ class Watch:
     flow_run_id: UUID
     last_beats: int = -1
     quiet_since_s: float = field(default_factory=time.monotonic)
+    cancelled_at_s: float | None = None
+    """When the parent gave it up and told its worker to end it."""
 
     def note(self, state_type: StateType | None, beat: Heartbeat | None, now_s: float) -> None:
         """Restart the clock while the run isn't RUNNING yet, and whenever its heartbeat went on."""
@@ -97,6 +105,10 @@ def start_group(spec: JobSpec, store: Store, group: SegmentGroup, attempt: int) 
             tags=[f"video:{spec.video.video_id}", f"job:{spec.job_id}"],
             idempotency_key=f"{spec.job_id}-{group.number}-{attempt}",
         )
+    except httpx.HTTPError as error:
+        raise PrefectUnreachableError(
+            f"Prefect's API did not answer when a GPU run was to be started ({type(error).__name__}); submit again."
+        ) from error
     except ObjectNotFound as error:
         raise NoDeploymentError(
             f"no deployment infer-segments/{group.pool} serves the GPU pool {group.pool!r}; "
@@ -157,19 +169,31 @@ def _look_at(
     state = _state_of(watch.flow_run_id)
     if state is None:
         return watch
-    if state.type is StateType.CANCELLED:
-        raise GroupCancelledError(f"the GPU run {watch.flow_run_id} was cancelled; submit the request again to go on.")
     now_s = time.monotonic()
-    watch.note(state.type, beat, now_s)
     more = hopeful(store, spec, plan, watch.group, beat)
-    verdict = judge(watch, state.type, now_s, settings, hopeful=more)
+    if watch.cancelled_at_s is not None:
+        verdict = _verdict_on_given_up(watch, state, now_s, settings, hopeful=more)
+    elif state.type is StateType.CANCELLED:
+        raise GroupCancelledError(f"the GPU run {watch.flow_run_id} was cancelled; submit the request again to go on.")
+    else:
+        watch.note(state.type, beat, now_s)
+        verdict = judge(watch, state.type, now_s, settings, hopeful=more)
     if verdict == "stalled":
         _log.warning("no heartbeat of %s for %.0f s; it is ended", watch.flow_run_id, settings.stall_timeout_s)
-        end_run(watch.flow_run_id)
-        verdict = "again" if more and watch.attempt < settings.max_attempts else "done"
+        set_state(watch.flow_run_id, Cancelling(message="no heartbeat"))
+        watch.cancelled_at_s = now_s
     if verdict == "again":
         return start_group(spec, store, watch.group, watch.attempt + 1)
     return None if verdict == "done" else watch
+
+
+def _verdict_on_given_up(watch: Watch, state: State, now_s: float, settings: JobSettings, *, hopeful: bool) -> Verdict:
+    """Wait until its worker has ended it; a worker that is gone never will, and the pool would count it for ever."""
+    if not state.is_final():
+        if now_s - (watch.cancelled_at_s or now_s) < CANCEL_GRACE_S:
+            return "wait"
+        set_state(watch.flow_run_id, Cancelled(message="no heartbeat, and no worker ended it"))
+    return "again" if hopeful and watch.attempt < settings.max_attempts else "done"
 
 
 def _state_of(flow_run_id: UUID) -> State | None:
@@ -177,16 +201,15 @@ def _state_of(flow_run_id: UUID) -> State | None:
     try:
         with get_client(sync_client=True) as client:
             return client.read_flow_run(flow_run_id).state
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         _log.warning("Prefect's API cannot be reached (%s); asked again later", error)
         return None
 
 
-def end_run(flow_run_id: UUID) -> None:
-    """Cancel a run and take it off its pool's count: a stuck one would hold the GPU's slot until somebody moves it."""
+def set_state(flow_run_id: UUID, state: State) -> None:
+    """Move a run to `state`, whatever rules Prefect has for that."""
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run_id, Cancelling(message="no heartbeat"), force=True)
-        client.set_flow_run_state(flow_run_id, Cancelled(message="no heartbeat"), force=True)
+        client.set_flow_run_state(flow_run_id, state, force=True)
 
 
 def cancel_children(client: SyncPrefectClient, parent_id: UUID) -> int:
