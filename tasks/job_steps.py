@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from prefect import task
 
+from models.catalog import is_path
+from models.errors import PermanentError
 from models.request import InferenceRequest, parse_fps
 from tasks.decoding import probe
 from tasks.job_spec import JobSpec, make_spec, output_uri, plan_key, write_result_pointer, write_spec
@@ -25,6 +28,10 @@ from tasks.store import Store, open_store
 from tasks.videos import Video, find_video, register_url, video_file
 
 
+class ModelPathError(PermanentError):
+    """A served request names a folder of the worker."""
+
+
 def prepare(
     store: Store, job_id: str, request: InferenceRequest, settings: JobSettings, *, submitted_at: datetime
 ) -> JobSpec:
@@ -33,6 +40,7 @@ def prepare(
     A video that expired after the job was submitted is still the job's. Raises the named errors of registration,
     planning and model resolution; nothing is frozen then.
     """
+    check_model_paths(request, settings)
     models = resolve_models(store, list(request.models))
     video = _video(store, request, submitted_at)
     write_lease(store, job_id, video.video_id, settings.lease_s)
@@ -40,6 +48,21 @@ def prepare(
     spec = make_spec(job_id, request_without_url(request, video), video, plan, models, default_pool=settings.gpu_pool)
     write_spec(store, spec)
     return spec
+
+
+def check_model_paths(request: InferenceRequest, settings: JobSettings) -> None:
+    """Raise `ModelPathError` where a served request names a folder of this machine that it may not have."""
+    if settings.dispatch == "inline":
+        return
+    allowed = settings.model_dir.expanduser().resolve() if settings.model_dir is not None else None
+    for model in request.models:
+        if not is_path(model.model_id):
+            continue
+        if allowed is None or not Path(model.model_id).expanduser().resolve().is_relative_to(allowed):
+            raise ModelPathError(
+                f"this worker takes no model from the folder {model.model_id[:200]!r}; put it into the store with "
+                "`reelmill models add NAME FOLDER` and ask for it by that name."
+            )
 
 
 def _video(store: Store, request: InferenceRequest, submitted_at: datetime) -> Video:

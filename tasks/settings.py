@@ -112,6 +112,8 @@ class JobSettings(BaseSettings):
 
     dispatch: str = Field(default="deployment", pattern="^(deployment|inline)$")
     """`deployment` starts `infer-segments` on GPU pools; `inline` runs it in the same process (embedded)."""
+    model_dir: Path | None = None
+    """Folder of the worker whose models a served request may name by path; none when unset. Embedded jobs take any."""
     gpu_pool: str = "gpu"
     """The pool of models that name none."""
     poll_s: float = Field(default=2.0, gt=0)
