@@ -224,6 +224,9 @@ def _welcome(setup: ServedSetup, store_uri: str, say: Callable[[str], None]) -> 
     say(f"Prefect's pages   {setup.connection.ui_url}")
     if setup.auth:
         say(f"  password        {setup.auth}   (kept in {setup.home / 'auth'})")
+    say(f"Prefect's clients PREFECT_API_URL={setup.api_url}")
+    if setup.auth:
+        say("                  PREFECT_API_AUTH_STRING=the password above")
     say(f"Store             {store_uri}")
     say(f"Logs              {setup.children.log_dir}")
     say("Submit a job      reelmill submit VIDEO --model MODEL --fps 1")
