@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## Run a real classifier on a real video and show what it s
 	$(BIN)/python -m deployments.demo
 
 test: $(VENV)/.dev  ## Run the tests that take minutes at most.
-	$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-long: $(VENV)/.dev  ## Run the tests that take longer.
 	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
