@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ class GpuRun:
         self.plan = plan
         self.cache_dir = cache_dir
         self.inference_settings = InferenceSettings()
-        self._setup_lock = threading.Lock()
+        self.setup_lock = threading.Lock()  # models are set up one after another
         missing = {model.key: self._missing_segments(model) for model in spec.models_of(group)}
         for key, owed in missing.items():
             _log.info("%s: %d of %d segments are to be done", key, len(owed), len(group.segments))
@@ -121,12 +120,6 @@ class GpuRun:
         spans = (self.plan.segments[segment] for segment in self.group.segments if segment not in missing)
         return sum(stop - start for start, stop in spans)
 
-    @contextmanager
-    def setting_up(self) -> Iterator[None]:
-        """Hold the place of the one model that is being set up."""
-        with self._setup_lock:
-            yield
-
 
 def stream_frames(run: GpuRun) -> int:
     """Decode every segment that a model still needs into the run's stream; returns the number of frames.
@@ -160,7 +153,7 @@ def infer_stream(run: GpuRun, key: str) -> None:
     job_model = run.model(key)
     settings = run.inference_settings
     try:
-        with run.setting_up():
+        with run.setup_lock:
             run.heartbeat.phase(f"setting up {key}")
             model = _set_up(run, job_model, settings)
             run.heartbeat.phase("inferring")
