@@ -101,9 +101,9 @@ def infer(
 def check_request(store: Store, request: InferenceRequest) -> None:
     """Raise now, while the server comes up, what would make the job fail at its start."""
     from models.request import parse_fps
-    from tasks.decoding import probe
     from tasks.model_sources import resolve_models
     from tasks.plans import make_plan
+    from tasks.probing import probe
     from tasks.settings import StoreSettings
     from tasks.videos import find_video, video_file
 

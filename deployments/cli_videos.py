@@ -11,8 +11,8 @@ import typer
 from deployments.cli_output import note, say, say_json, say_table
 
 if TYPE_CHECKING:
-    from tasks.decoding import VideoFacts
     from tasks.plans import Plan
+    from tasks.video_facts import VideoFacts
     from tasks.videos import Video
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -44,8 +44,8 @@ def probe(
         _say_facts(library_versions(), as_json=as_json)
         return
     from models.request import parse_fps
-    from tasks.decoding import probe as probe_file
     from tasks.plans import make_plan
+    from tasks.probing import probe as probe_file
 
     wanted = parse_fps(fps) if fps is not None else None
     facts, index = probe_file(video.expanduser())

@@ -117,8 +117,9 @@ def frames_as_seen(video: Path, frame_offsets: Sequence[int]) -> list[NDArray[np
     """
     import numpy as np
 
-    from tasks.decoding import ExtractedFrame, extract, probe
+    from tasks.decoding import ExtractedFrame, extract
     from tasks.plans import Plan, make_plan
+    from tasks.probing import probe
 
     facts, index = probe(video)
     every = make_plan(index, infer_fps=None)

@@ -16,7 +16,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tasks.decode_video import VideoFile, quarter_turns
+from tasks.decode_pictures import upright_rgb
+from tasks.decode_video import VideoFile
 
 DAMAGED = "the frame depends on a damaged packet"
 MISSING = "the decoder gave no frame for this time"
@@ -122,15 +123,6 @@ class _Handout:
         self.sink.null(self.position, DAMAGED if pts in self.damaged else MISSING)
         self.damaged.discard(pts)
         self.position += 1
-
-
-def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
-    """The frame as `(height, width, 3)` RGB as a player shows it; colours as the stream says they are meant."""
-    rgb = reformatter.reformat(frame, format="rgb24", threads=1)
-    plane = rgb.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: rgb.height]
-    pixels = rows[:, : rgb.width * 3].reshape(rgb.height, rgb.width, 3)
-    return np.rot90(pixels, quarter_turns(frame))
 
 
 def _decode_counting(video: VideoFile, handout: _Handout, alive: Callable[[], None]) -> None:

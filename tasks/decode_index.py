@@ -5,10 +5,10 @@ Runs in the decode worker only: imports av, numpy and the standard library, and 
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tasks.decode_video import RefusedError, VideoFile, quarter_turns
+from tasks.decode_facts import facts_of
+from tasks.decode_protocol import Channel, memory_of, seal
+from tasks.decode_video import RefusedError, VideoFile
 
 _KEYFRAME, _LEADING = 1, 2
 _FLAG_BITS = 2
@@ -35,6 +37,18 @@ class FoundFrames:
     def to_bytes(self) -> bytes:
         """The three arrays one after the other."""
         return self.pts.tobytes() + self.key_pts.tobytes() + self.leading.tobytes()
+
+
+def send_index(video: VideoFile, channel: Channel, alive: Callable[[], None]) -> None:
+    """Find all frames of `video` and send them to the parent."""
+    found = index_video(video, alive)
+    fd = memory_of(found.to_bytes())
+    try:
+        seal(fd)
+        sizes = {"frames": len(found.pts), "keys": len(found.key_pts)}
+        channel.send({"say": "index", "facts": found.facts, **sizes}, fd)
+    finally:
+        os.close(fd)
 
 
 def index_video(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
@@ -81,7 +95,7 @@ def _from_packets(video: VideoFile, alive: Callable[[], None]) -> FoundFrames | 
     if bool((pts_array[1:] == pts_array[:-1]).any()):
         return None
     key_pts = np.unique(np.frombuffer(keys, np.int64))
-    facts = {**_facts(video, first_frame), "counted_by": "index", "last_duration": last_duration}
+    facts = {**facts_of(video, first_frame), "counted_by": "index", "last_duration": last_duration}
     return FoundFrames(facts, pts_array, key_pts, leading)
 
 
@@ -115,26 +129,5 @@ def _by_decoding(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
     count += len(rest)
     if first_frame is None:
         raise RefusedError("nothing_decodes")
-    facts = {**_facts(video, first_frame), "counted_by": "decoding", "last_duration": 1}
+    facts = {**facts_of(video, first_frame), "counted_by": "decoding", "last_duration": 1}
     return FoundFrames(facts, np.arange(count, dtype=np.int64), np.zeros(1, np.int64), np.zeros(count, np.uint8))
-
-
-def _facts(video: VideoFile, first_frame: VideoFrame) -> dict[str, Any]:
-    width, height = first_frame.width, first_frame.height
-    if width * height > video.max_pixels:
-        raise RefusedError("too_many_pixels", width=width, height=height, max_pixels=video.max_pixels)
-    aspect = video.stream.sample_aspect_ratio or Fraction(1)
-    turns = quarter_turns(first_frame)
-    if turns % 2:
-        width, height, aspect = height, width, 1 / aspect
-    rate, time_base = video.stream.average_rate, video.stream.time_base
-    return {
-        "container": video.container_name,
-        "codec": video.codec_name,
-        "width": width,
-        "height": height,
-        "rotation": (360 - 90 * turns) % 360,
-        "average_rate": str(rate) if rate else None,
-        "time_base": str(time_base),
-        "pixel_aspect": "{}:{}".format(*(aspect.as_integer_ratio())),
-    }

@@ -171,11 +171,6 @@ class VideoFile:
         return frames
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns counterclockwise, 0 to 3, that bring a stored frame upright."""
-    return round(frame.rotation / 90) % 4
-
-
 def _first_bytes(path: str) -> bytes:
     with Path(path).open("rb") as file:
         head = file.read(64)

@@ -1,4 +1,4 @@
-"""A video's facts, and a segment's samples as RGB frames, from decode workers that may crash without harm.
+"""A segment's samples as RGB frames, from decode workers that may crash without harm.
 
 The parent's side: nothing here decodes, and av is never imported in this process.
 """
@@ -8,97 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from models.errors import PermanentError
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
 from tasks.decode_protocol import ChannelClosedError, map_memory, memory_of, seal
 from tasks.plans import Plan
-from tasks.sampling import CountedBy, VideoIndex, duration, find_rate
+from tasks.probing import ATTEMPTS, existing_file, order_for
 from tasks.settings import DecodeSettings
-
-_ATTEMPTS = 2
-
-
-class VideoUnreadableError(PermanentError):
-    """The file is no video that we take, or nothing of it can be decoded."""
-
-
-class NotAVideoError(VideoUnreadableError):
-    """The content is no mp4, mkv, webm or avi."""
-
-
-class TruncatedVideoError(VideoUnreadableError):
-    """The file ends before what tells where its frames are."""
-
-
-class NoVideoStreamError(VideoUnreadableError):
-    """Sound only, or sound with a cover picture."""
-
-
-class NoDecoderError(VideoUnreadableError):
-    """The codec is unknown, or has no decoder here."""
-
-
-class TooManyPixelsError(VideoUnreadableError):
-    """The frames are larger than `max_pixels`."""
-
-
-_REFUSALS: dict[str, tuple[type[VideoUnreadableError], str]] = {
-    "empty": (NotAVideoError, "{name} is empty (0 bytes); upload it again."),
-    "no_video_file": (NotAVideoError, "{name} is not a video; give an mp4, mkv, webm or avi file."),
-    "cut_off": (
-        TruncatedVideoError,
-        "{name} is cut off or damaged: the index of its frames is missing; upload the whole file again.",
-    ),
-    "no_video_stream": (NoVideoStreamError, "{name} has sound but no video; give a file with a video stream."),
-    "only_cover": (
-        NoVideoStreamError,
-        "{name} has sound and a cover picture but no video; give a file with a video stream.",
-    ),
-    "no_decoder": (
-        NoDecoderError,
-        "{name} holds video in a codec that cannot be decoded here; convert it, to H.264 in mp4 for example.",
-    ),
-    "nothing_decodes": (
-        VideoUnreadableError,
-        "no frame of {name} can be decoded; the file is damaged, upload it again or convert it.",
-    ),
-    "too_many_pixels": (
-        TooManyPixelsError,
-        "{name} has frames of {width}×{height}, more than the {max_pixels} pixels that are allowed; scale it down "
-        "or raise REELMILL_DECODE_MAX_PIXELS.",
-    ),
-}
-
-
-class VideoFacts(BaseModel):
-    """What is known of a video without looking at its pictures."""
-
-    model_config = ConfigDict(frozen=True)
-
-    container: str
-    """mp4, mov, mkv, webm or avi, by content."""
-    codec: str
-    width: int
-    """Pixels of the frame as displayed, rotation applied."""
-    height: int
-    rotation: int
-    """Degrees clockwise from the stored to the displayed frame: 0, 90, 180 or 270."""
-    rate: str
-    """Frames a second, exactly: "25" or "30000/1001"; the average where it varies."""
-    constant_rate: bool
-    frame_count: int
-    duration_s: float
-    pixel_aspect: str
-    """Width to height of one displayed pixel, "1:1" where the file doesn't say."""
-    counted_by: CountedBy
+from tasks.video_refusals import refusal_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,26 +54,6 @@ class SegmentEnd:
     segment: int
 
 
-def probe(path: Path, settings: DecodeSettings | None = None) -> tuple[VideoFacts, VideoIndex]:
-    """Read a video's facts and the index of its frames, in a worker.
-
-    Raises `VideoUnreadableError` or one of its kinds for what is no video that we take, and `DecodeWorkerError`
-    where two workers in a row did not survive the file.
-    """
-    settings = settings or DecodeSettings()
-    path = _existing(path)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with DecodeWorker(settings) as worker:
-                return _index(worker, path, settings)
-        except DecodeWorkerError as error:
-            if attempt == _ATTEMPTS:
-                raise DecodeWorkerError(
-                    f"{path.name} could not be read: {error}; try again, or convert the file."
-                ) from error
-    raise AssertionError("unreachable")
-
-
 def extract(
     path: Path, plan: Plan, segments: Sequence[int], *, settings: DecodeSettings | None = None
 ) -> Iterator[ExtractedFrame | SegmentEnd]:
@@ -164,13 +65,13 @@ def extract(
     generator.
     """
     settings = settings or DecodeSettings()
-    path = _existing(path)
+    path = existing_file(path)
     worker: DecodeWorker | None = None
     try:
         for segment in segments:
             sample, stop = plan.segments[segment]
             reason = ""
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 if sample == stop:
                     break
                 worker = worker or DecodeWorker(settings)
@@ -191,57 +92,6 @@ def extract(
             worker.close()
 
 
-def _existing(path: Path) -> Path:
-    path = path.expanduser().absolute()
-    if not path.is_file():
-        raise VideoUnreadableError(f"there is no file {path}; check the path.")
-    return path
-
-
-def _order(what: str, path: Path, settings: DecodeSettings) -> dict[str, Any]:
-    return {"do": what, "path": str(path), "max_pixels": settings.max_pixels, "threads": 1}
-
-
-def _refusal(path: Path, message: dict[str, Any]) -> VideoUnreadableError:
-    kind, sentence = _REFUSALS[message["why"]]
-    return kind(sentence.format(name=path.name, **message["details"]))
-
-
-def _index(worker: DecodeWorker, path: Path, settings: DecodeSettings) -> tuple[VideoFacts, VideoIndex]:
-    worker.ask(_order("index", path, settings))
-    message, fd = worker.answer()
-    if message["say"] == "refused":
-        raise _refusal(path, message)
-    if fd is None:
-        raise DecodeWorkerError(f"the decode worker said {message['say']!r} where an index was due")
-    frames, keys = message["frames"], message["keys"]
-    try:
-        memory = map_memory(fd, 9 * frames + 8 * keys)
-    except ChannelClosedError as error:
-        raise DecodeWorkerError(str(error)) from error
-    facts = message["facts"]
-    average_rate = Fraction(facts.pop("average_rate")) if facts["average_rate"] else None
-    counted = facts["counted_by"] == "decoding"
-    time_base = Fraction(facts.pop("time_base"))
-    index = VideoIndex(
-        pts=np.frombuffer(memory, np.int64, frames, 0),
-        key_pts=np.frombuffer(memory, np.int64, keys, 8 * frames),
-        leading=np.frombuffer(memory, np.bool_, frames, 8 * (frames + keys)),
-        time_base=1 / (average_rate or Fraction(1)) if counted else time_base,
-        average_rate=average_rate,
-        last_duration=facts.pop("last_duration"),
-        counted_by=facts["counted_by"],
-    )
-    rate = find_rate(index)
-    return VideoFacts(
-        **facts,
-        rate=str(rate.fps),
-        constant_rate=rate.constant,
-        frame_count=frames,
-        duration_s=float(duration(index, rate)),
-    ), index
-
-
 def _decode(
     worker: DecodeWorker, path: Path, plan: Plan, segment: int, samples: tuple[int, int], settings: DecodeSettings
 ) -> Iterator[ExtractedFrame]:
@@ -252,7 +102,7 @@ def _decode(
     while True:
         message, fd = worker.answer()
         if message["say"] == "refused":
-            raise _refusal(path, message)
+            raise refusal_of(path, message)
         if message["say"] == "done":
             break
         for frame in _frames_of(message, fd, start, segment):
@@ -272,7 +122,7 @@ def _send_wanted(
     fd = memory_of(plan.pts[chosen].tobytes() + plan.key_pts[chosen].tobytes() + plan.leading[chosen].tobytes())
     try:
         seal(fd)
-        order = {**_order("decode", path, settings), "counted": plan.counted_by == "decoding"}
+        order = {**order_for("decode", path, settings), "counted": plan.counted_by == "decoding"}
         worker.ask({**order, "samples": samples[1] - samples[0]}, fd)
     finally:
         os.close(fd)

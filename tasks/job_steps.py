@@ -15,12 +15,12 @@ from prefect import task
 from models.catalog import is_path
 from models.errors import PermanentError
 from models.request import InferenceRequest, parse_fps
-from tasks.decoding import probe
 from tasks.job_spec import JobSpec, make_spec, output_uri, plan_key, write_result_pointer, write_spec
 from tasks.job_states import model_errors
 from tasks.leases import write_lease
 from tasks.model_sources import resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
+from tasks.probing import probe
 from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.settings import JobSettings, StoreSettings
 from tasks.step_options import STEP

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from models.errors import PermanentError
-from tasks.decoding import VideoFacts
 from tasks.store_interface import KeyNotFoundError, Store
+from tasks.video_facts import VideoFacts
 
 _log = logging.getLogger(__name__)
 

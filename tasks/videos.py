@@ -15,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.errors import PermanentError
-from tasks.decoding import VideoFacts, probe
 from tasks.downloads import TooLargeError, download, size_text
+from tasks.probing import probe
 from tasks.settings import StoreSettings, UploadSettings
 from tasks.store_interface import PARTIAL_PREFIX, ObjectInfo, Store
 from tasks.url_addresses import redact_url
 from tasks.video_cache import drop_copy, keep_copy, sha256_of, video_file
+from tasks.video_facts import VideoFacts
 from tasks.video_records import (
     VIDEO_ID_DIGITS,
     ExpiredVideoError,

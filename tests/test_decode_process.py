@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
-from tasks.decoding import ExtractedFrame, extract, probe
+from tasks.decoding import ExtractedFrame, extract
 from tasks.plans import make_plan
+from tasks.probing import probe
 from tasks.settings import DecodeSettings
 from tests.video_files import make_video, read_barcode
 
@@ -128,7 +129,7 @@ def test_the_worker_imports_only_what_decoding_takes():
 
 
 def test_the_parents_side_does_not_decode():
-    assert not modules_after("import tasks.decoding") & {"av", "prefect", "torch", "transformers"}
+    assert not modules_after("import tasks.decoding, tasks.probing") & {"av", "prefect", "torch", "transformers"}
 
 
 def resident_bytes():

@@ -13,21 +13,19 @@ import numpy as np
 import pytest
 
 from models.errors import PermanentError
-from tasks.decoding import (
-    ExtractedFrame,
+from tasks.decoding import ExtractedFrame, SegmentEnd, extract
+from tasks.plans import make_plan
+from tasks.probing import probe
+from tasks.sampling import RateTooHighError
+from tasks.settings import DecodeSettings
+from tasks.video_refusals import (
     NoDecoderError,
     NotAVideoError,
     NoVideoStreamError,
-    SegmentEnd,
     TooManyPixelsError,
     TruncatedVideoError,
     VideoUnreadableError,
-    extract,
-    probe,
 )
-from tasks.plans import make_plan
-from tasks.sampling import RateTooHighError
-from tasks.settings import DecodeSettings
 from tests.requirements import assets, needs
 from tests.video_files import (
     CONTAINERS,

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from models.errors import PermanentError
-from tasks.decoding import NotAVideoError, NoVideoStreamError, TruncatedVideoError
 from tasks.downloads import TooLargeError
 from tasks.settings import UploadSettings
 from tasks.store import KeyNotFoundError, LocalStore, ObjectChangedError, S3Store, Store
+from tasks.video_refusals import NotAVideoError, NoVideoStreamError, TruncatedVideoError
 from tasks.videos import (
     ContainerMismatchError,
     EmptyFileError,

@@ -22,11 +22,12 @@ from rich.table import Table
 
 from models.classification import Classification
 from models.request import InferenceParams
-from tasks.decoding import ExtractedFrame, extract, probe
+from tasks.decoding import ExtractedFrame, extract
 from tasks.frame_stream import FrameStream
 from tasks.gpu_run import cpu_share
 from tasks.inference import StreamInference
 from tasks.plans import Plan, make_plan
+from tasks.probing import probe
 
 REPEATS = 3
 BATCH = 8
