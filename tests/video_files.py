@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 BITS = 16
@@ -49,6 +50,10 @@ class Recipe:
     time_base: Fraction | None = None
     """The encoder's clock; 1/rate unless given."""
     audio: bool = False
+    pix_fmt: str = "yuv420p"
+    matrix: Colorspace | None = None
+    """The matrix that the colours are coded with and the stream is flagged with; unflagged BT.601 unless given."""
+    full_range: bool = False
     options: dict[str, str] = field(default_factory=dict)
     """Options of the encoder, over the fast ones."""
     container_options: dict[str, str] = field(default_factory=dict)
@@ -95,11 +100,12 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
     with av.open(str(path), "w", container_options=recipe.container_options) as container:
         stream = container.add_stream(codec, rate=recipe.rate, options=options)
         stream.width, stream.height = (recipe.height, recipe.width) if turned else (recipe.width, recipe.height)
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = recipe.pix_fmt
         stream.gop_size = recipe.gop
         stream.codec_context.time_base = time_base
         if codec in {"libx264", "libx265", "mpeg4", "mpeg2video"}:
             stream.max_b_frames = recipe.b_frames
+        colours = _colours(recipe, stream.codec_context)
         if recipe.rotation:
             stream.set_display_rotation(-recipe.rotation)
         sound = container.add_stream("aac", rate=48000, layout="mono") if recipe.audio else None
@@ -107,6 +113,7 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
             pixels = barcode(number, recipe.width, recipe.height)
             stored = np.ascontiguousarray(np.rot90(pixels, recipe.rotation // 90))
             frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+            frame = frame.reformat(format=recipe.pix_fmt, **colours) if colours else frame
             frame.pts = number if recipe.pts is None else recipe.pts[number]
             frame.time_base = time_base
             container.mux(stream.encode(frame))
@@ -114,6 +121,18 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
         if sound is not None:
             _mux_silence(container, sound, float(recipe.frames / recipe.rate))
     return path
+
+
+def _colours(recipe: Recipe, context: av.VideoCodecContext) -> dict[str, object]:
+    """Flag the stream, and give what `VideoFrame.reformat` has to know; nothing where the recipe names no colours."""
+    if recipe.matrix is None and not recipe.full_range:
+        return {}
+    wanted = {
+        "dst_colorspace": recipe.matrix or Colorspace.ITU601,
+        "dst_color_range": ColorRange.JPEG if recipe.full_range else ColorRange.MPEG,
+    }
+    context.colorspace, context.color_range = map(int, wanted.values())
+    return wanted
 
 
 def _mux_silence(container: av.container.OutputContainer, sound: av.AudioStream, duration_s: float) -> None:
