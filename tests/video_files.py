@@ -54,6 +54,8 @@ class Recipe:
     matrix: Colorspace | None = None
     """The matrix that the colours are coded with and the stream is flagged with; unflagged BT.601 unless given."""
     full_range: bool = False
+    grain: int = 0
+    """Grey levels of noise over the frames, so that packets are as large as those of recordings."""
     options: dict[str, str] = field(default_factory=dict)
     """Options of the encoder, over the fast ones."""
     container_options: dict[str, str] = field(default_factory=dict)
@@ -67,6 +69,13 @@ def barcode(number: int, width: int = 160, height: int = 96) -> NDArray[np.uint8
         rows, columns = _block(bit, height, width)
         frame[rows, columns] = 235 if number >> (BITS - 1 - bit) & 1 else 20
     return frame
+
+
+def _grainy(frame: NDArray[np.uint8], seed: int, grain: int) -> NDArray[np.uint8]:
+    if not grain:
+        return frame
+    noise = np.random.default_rng(seed).integers(-grain, grain + 1, frame.shape[:2])
+    return (frame + noise[:, :, None]).clip(0, 255).astype(np.uint8)
 
 
 def read_barcode(pixels: NDArray[np.uint8]) -> int:
@@ -110,7 +119,7 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
             stream.set_display_rotation(-recipe.rotation)
         sound = container.add_stream("aac", rate=48000, layout="mono") if recipe.audio else None
         for number in range(recipe.frames):
-            pixels = barcode(number, recipe.width, recipe.height)
+            pixels = _grainy(barcode(number, recipe.width, recipe.height), number, recipe.grain)
             stored = np.ascontiguousarray(np.rot90(pixels, recipe.rotation // 90))
             frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
             frame = frame.reformat(format=recipe.pix_fmt, **colours) if colours else frame
@@ -171,6 +180,16 @@ def with_hole(source: Path, path: Path, *, at: float, size_bytes: int) -> Path:
     data = bytearray(source.read_bytes())
     start = int(len(data) * at)
     data[start : start + size_bytes] = bytes(min(size_bytes, len(data) - start))
+    path.write_bytes(data)
+    return path
+
+
+def with_noise(source: Path, path: Path, *, at: float, size_bytes: int, seed: int = 1) -> Path:
+    """`source` with `size_bytes` random bytes written over it from the share `at` (0…1) of its length on."""
+    data = bytearray(source.read_bytes())
+    start = int(len(data) * at)
+    size_bytes = min(size_bytes, len(data) - start)
+    data[start : start + size_bytes] = np.random.default_rng(seed).bytes(size_bytes)
     path.write_bytes(data)
     return path
 
