@@ -5,15 +5,14 @@ Runs in the decode worker only: imports numpy and the standard library, and noth
 
 from __future__ import annotations
 
-import mmap
-import os
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.decode_protocol import CHUNKS_AHEAD, Channel, ChannelClosedError, new_memory, seal
+from tasks.decode_buffers import SharedBuffer, SharedBuffers
+from tasks.decode_protocol import CHUNKS_AHEAD, Channel, ChannelClosedError
 
 CHUNK_BYTES = 16 * 2**20
 """Frames are handed over in chunks of about this size, of at least one frame."""
@@ -23,25 +22,27 @@ CHUNK_S = 2.0
 
 
 class FrameChunks:
-    """Collects a segment's frames in shared memory and sends them chunk by chunk, never far ahead of the parent."""
+    """Collects samples in shared buffers and sends them chunk by chunk, never far ahead of the parent."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, buffers: SharedBuffers) -> None:
         self._channel = channel
+        self._buffers = buffers
         self._credits = CHUNKS_AHEAD
         self._entries: list[list[Any]] = []
-        self._fd: int | None = None
-        self._memory: mmap.mmap | None = None
+        self._buffer: SharedBuffer | None = None
         self._used = 0
         self._started_s = 0.0
 
     def frame(self, sample: int, pixels: NDArray[np.uint8]) -> None:
         """Copy a frame into the chunk."""
-        if self._memory is None or self._used + pixels.nbytes > len(self._memory):
+        if self._buffer is not None and self._used + pixels.nbytes > len(self._buffer):
             self.flush()
-            self._open(max(pixels.nbytes, CHUNK_BYTES))
-        self._copy_in(pixels)
-        self._used += pixels.nbytes
-        self._add([sample, self._used - pixels.nbytes, pixels.shape[0], pixels.shape[1]])
+        if self._buffer is None:
+            self._buffer = self._buffers.take(pixels.nbytes, CHUNK_BYTES)
+        place = np.frombuffer(self._buffer.memory, np.uint8, pixels.size, self._used)
+        np.copyto(place.reshape(pixels.shape), pixels)
+        offset, self._used = self._used, self._used + pixels.nbytes
+        self._add([sample, offset, pixels.shape[0], pixels.shape[1]])
 
     def null(self, sample: int, reason: str) -> None:
         """Add a sample without pixels to the chunk."""
@@ -54,17 +55,14 @@ class FrameChunks:
         while not self._credits:
             self.credit(self._channel.receive()[0])
         self._credits -= 1
-        fd, self._fd = self._fd, None
-        try:
-            if self._memory is not None and fd is not None:
-                self._memory.close()
-                os.ftruncate(fd, self._used)
-                seal(fd)
-            self._channel.send({"say": "chunk", "size_bytes": self._used, "frames": self._entries}, fd)
-        finally:
-            if fd is not None:
-                os.close(fd)
-        self._entries, self._memory, self._used = [], None, 0
+        buffer, entries = self._buffer, self._entries
+        self._entries, self._buffer, self._used = [], None, 0
+        message = {"say": "chunk", "frames": entries, "forgotten": self._buffers.forgotten()}
+        if buffer is None:
+            self._channel.send(message)
+        else:
+            self._channel.send({**message, "buffer": buffer.number}, buffer.fd)
+            self._buffers.lend(buffer)
 
     def flush_if_old(self) -> None:
         """Send a chunk that has waited long for its next frame."""
@@ -72,20 +70,11 @@ class FrameChunks:
             self.flush()
 
     def credit(self, message: dict[str, Any]) -> None:
-        """Take the parent's word that a chunk was taken."""
+        """Take the parent's word that a chunk was taken, and the buffers that nobody looks at any more."""
         if message.get("do") != "credit":
             raise ChannelClosedError(f"expected a credit, got {message.get('do')!r}")
+        self._buffers.take_back(message["free"])
         self._credits += 1
-
-    def _open(self, size_bytes: int) -> None:
-        self._fd = new_memory(size_bytes)
-        self._memory = mmap.mmap(self._fd, size_bytes)
-
-    def _copy_in(self, pixels: NDArray[np.uint8]) -> None:
-        """Copy behind the frames that are there; no view of the memory outlives this call, so that it can be sealed."""
-        assert self._memory is not None
-        place = np.frombuffer(self._memory, np.uint8, pixels.size, self._used).reshape(pixels.shape)
-        np.copyto(place, pixels)
 
     def _add(self, entry: list[Any]) -> None:
         if not self._entries:

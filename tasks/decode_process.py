@@ -12,6 +12,7 @@ from typing import Any
 
 from models.errors import PassingError
 from tasks.decode_protocol import Channel, ChannelClosedError
+from tasks.frame_buffers import FrameBuffers
 from tasks.settings import DecodeSettings
 
 _PROGRAM = Path(__file__).with_name("decode_worker.py")
@@ -42,6 +43,8 @@ class DecodeWorker:
                 start_new_session=True,
             )
         self._channel = Channel(ours)
+        self.buffers = FrameBuffers(settings.max_pixels)
+        """What the worker's chunks lie in."""
 
     @property
     def pid(self) -> int:

@@ -22,9 +22,8 @@ ALIVE_EVERY_S = 1.0
 """A working worker says so at least this often."""
 _HEADER = struct.Struct("!I")
 _LONGEST_MESSAGE = 2**20
-_READ_ONLY_SEALS = (
-    getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_WRITE", 0)
-)
+_SIZE_SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
+_READ_ONLY_SEALS = _SIZE_SEALS | getattr(fcntl, "F_SEAL_WRITE", 0)
 
 
 class ChannelClosedError(ConnectionError):
@@ -99,19 +98,39 @@ def memory_of(data: bytes) -> int:
 
 def seal(fd: int) -> None:
     """Let nobody change or shorten the memory any more; the last writable mapping must be gone."""
+    _add_seals(fd, _READ_ONLY_SEALS)
+
+
+def seal_size(fd: int) -> None:
+    """Let nobody shorten the memory any more, under whose reader it would then fall away (SIGBUS)."""
+    _add_seals(fd, _SIZE_SEALS)
+
+
+def _add_seals(fd: int, seals: int) -> None:
     if hasattr(fcntl, "F_ADD_SEALS") and hasattr(os, "memfd_create"):
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _READ_ONLY_SEALS)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 
 
 def map_memory(fd: int, size_bytes: int) -> mmap.mmap:
     """Map sealed memory to read and close its descriptor. Raises `ChannelClosedError` where it is not as promised."""
+    return _map_sealed(fd, size_bytes, _READ_ONLY_SEALS, mmap.MAP_PRIVATE)
+
+
+def map_buffer(fd: int) -> mmap.mmap:
+    """Map a buffer that the worker writes to again, to read, and close its descriptor. Raises as `map_memory` does."""
+    return _map_sealed(fd, os.fstat(fd).st_size, _SIZE_SEALS, mmap.MAP_SHARED)
+
+
+def _map_sealed(fd: int, size_bytes: int, seals: int, flags: int) -> mmap.mmap:
     try:
         if os.fstat(fd).st_size < max(1, size_bytes):
             raise ChannelClosedError("the shared memory is shorter than its message says")
         if hasattr(fcntl, "F_GET_SEALS") and hasattr(os, "memfd_create"):
             sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-            if sealed & _READ_ONLY_SEALS != _READ_ONLY_SEALS:
+            if sealed & seals != seals:
                 raise ChannelClosedError("the shared memory can still be changed by the worker")
-        return mmap.mmap(fd, max(1, size_bytes), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        return mmap.mmap(fd, max(1, size_bytes), flags=flags, prot=mmap.PROT_READ)
+    except OSError as error:
+        raise ChannelClosedError(str(error)) from error
     finally:
         os.close(fd)

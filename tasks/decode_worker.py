@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from tasks.decode_buffers import SharedBuffers
 from tasks.decode_chunks import FrameChunks
 from tasks.decode_frames import Wanted, decode_samples
 from tasks.decode_index import send_index
@@ -31,11 +32,11 @@ from tasks.decode_video import LoggedErrors, RefusedError, VideoFile
 class Worker:
     """Carries out orders until the channel closes."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, memory_limit_bytes: int) -> None:
         self._channel = channel
         self._errors = LoggedErrors()
         self._video: VideoFile | None = None
-        self._chunks = FrameChunks(channel)
+        self._chunks = FrameChunks(channel, SharedBuffers(memory_limit_bytes // 4))
         self._said_s = time.monotonic()
 
     def serve(self) -> None:
@@ -126,7 +127,7 @@ def main(channel_fd: int, memory_limit_bytes: int) -> None:
     set_limits(memory_limit_bytes)
     end_with_parent(channel_fd)
     with contextlib.suppress(ChannelClosedError), socket.socket(fileno=channel_fd) as channel_socket:
-        Worker(Channel(channel_socket)).serve()
+        Worker(Channel(channel_socket), memory_limit_bytes).serve()
 
 
 if __name__ == "__main__":

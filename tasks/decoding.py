@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
-from tasks.decode_protocol import ChannelClosedError, map_memory, memory_of, seal
+from tasks.decode_protocol import ChannelClosedError, memory_of, seal
 from tasks.plans import Plan
 from tasks.probing import ATTEMPTS, existing_file, order_for
 from tasks.settings import DecodeSettings
@@ -105,12 +105,12 @@ def _decode(
             raise refusal_of(path, message)
         if message["say"] == "done":
             break
-        for frame in _frames_of(message, fd, start, segment):
+        for frame in _frames_of(worker, message, fd, start, segment):
             if frame.sample != due or due >= stop:
                 raise DecodeWorkerError(f"the decode worker gave sample {frame.sample} where {due} was due")
             due += 1
             yield frame
-        worker.ask({"do": "credit"})
+        worker.ask({"do": "credit", "free": worker.buffers.returned()})
     if due != stop:
         raise DecodeWorkerError(f"the decode worker ended the segment {stop - due} samples early")
 
@@ -128,15 +128,16 @@ def _send_wanted(
         os.close(fd)
 
 
-def _frames_of(message: dict[str, Any], fd: int | None, start: int, segment: int) -> Iterator[ExtractedFrame]:
+def _frames_of(
+    worker: DecodeWorker, message: dict[str, Any], fd: int | None, start: int, segment: int
+) -> Iterator[ExtractedFrame]:
     try:
-        memory = None if fd is None else map_memory(fd, message["size_bytes"])
+        samples = worker.buffers.samples_of(message, fd)
     except ChannelClosedError as error:
         raise DecodeWorkerError(str(error)) from error
-    for entry in message["frames"]:
-        if memory is None or len(entry) == 2:
-            yield ExtractedFrame(start + entry[0], segment, None, str(entry[1]))
-            continue
-        sample, offset, height, width = entry
-        pixels = np.frombuffer(memory, np.uint8, height * width * 3, offset).reshape(height, width, 3)
-        yield ExtractedFrame(start + sample, segment, pixels)
+    while samples:
+        sample, given = samples.popleft()
+        if isinstance(given, str):
+            yield ExtractedFrame(start + sample, segment, None, given)
+        else:
+            yield ExtractedFrame(start + sample, segment, given)

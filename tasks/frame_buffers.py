@@ -1,0 +1,76 @@
+"""One decode worker's shared buffers as its parent sees them: mapped once, checked, lent as read-only arrays.
+
+What the worker says of them is not trusted: it may have been taken over by the file that it decodes.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import weakref
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.decode_protocol import ChannelClosedError, map_buffer
+
+SampleOrReason = tuple[int, NDArray[np.uint8] | str]
+
+
+class FrameBuffers:
+    """Turns chunk messages into arrays, and learns when no array over a buffer lives any more."""
+
+    def __init__(self, max_pixels: int) -> None:
+        """`max_pixels`: frames larger than this are none that the worker was allowed to give."""
+        self._max_pixels = max_pixels
+        self._memories: dict[int, mmap.mmap] = {}
+        self._lent: set[int] = set()
+        self._returned: deque[int] = deque()
+
+    def samples_of(self, message: dict[str, Any], fd: int | None) -> deque[SampleOrReason]:
+        """The samples of a chunk: number and `(height, width, 3)` read-only pixels, or the reason why there are none.
+
+        The buffer counts as looked at until the last array over it is gone. Raises `ChannelClosedError` where the
+        message doesn't fit the memory.
+        """
+        try:
+            for number in message["forgotten"]:
+                self._memories.pop(number, None)
+            whole = self._lend(message["buffer"], fd) if "buffer" in message else None
+            return deque(self._sample(entry, whole) for entry in message["frames"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChannelClosedError(f"the decode worker sent a chunk that is none ({error})") from error
+
+    def returned(self) -> list[int]:
+        """Numbers of the buffers that nobody looks at any more, since this was last asked."""
+        numbers = []
+        while self._returned:
+            numbers.append(self._returned.popleft())
+        self._lent.difference_update(numbers)
+        return numbers
+
+    def _lend(self, number: int, fd: int | None) -> NDArray[np.uint8]:
+        if fd is not None:
+            if number in self._memories:
+                raise ValueError(f"buffer {number} came twice")
+            self._memories[number] = map_buffer(fd)
+        if number in self._lent:
+            raise ValueError(f"buffer {number} is still looked at")
+        whole: NDArray[np.uint8] = np.frombuffer(self._memories[number], np.uint8)
+        self._lent.add(number)
+        # All views refer to `whole` itself, however they were made. The callback may run in any thread.
+        weakref.finalize(whole, self._returned.append, number).atexit = False
+        return whole
+
+    def _sample(self, entry: list[Any], whole: NDArray[np.uint8] | None) -> SampleOrReason:
+        if len(entry) == 2:
+            return int(entry[0]), str(entry[1])
+        sample, offset, height, width = map(int, entry)
+        size = math.prod((height, width, 3))
+        if whole is None or min(offset, height - 1, width - 1) < 0 or offset + size > len(whole):
+            raise ValueError(f"a frame of {height}×{width} at {offset} lies outside of its buffer")
+        if height * width > self._max_pixels:
+            raise ValueError(f"a frame of {height}×{width} has more than {self._max_pixels} pixels")
+        return sample, whole[offset : offset + size].reshape(height, width, 3)
