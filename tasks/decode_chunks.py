@@ -1,6 +1,6 @@
 """Frames on their way to the parent: collected in shared memory, sent chunk by chunk.
 
-Runs in the decode worker only: imports numpy and the standard library, and nothing of ours that imports more.
+Runs in the decode worker only: imports av, numpy and the standard library, and nothing of ours that imports more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.decode_buffers import SharedBuffer, SharedBuffers
+from tasks.decode_geometry import copy_pixels
 from tasks.decode_protocol import CHUNKS_AHEAD, Channel, ChannelClosedError
 
 CHUNK_BYTES = 16 * 2**20
@@ -40,7 +41,7 @@ class FrameChunks:
         if self._buffer is None:
             self._buffer = self._buffers.take(pixels.nbytes, CHUNK_BYTES)
         place = np.frombuffer(self._buffer.memory, np.uint8, pixels.size, self._used)
-        np.copyto(place.reshape(pixels.shape), pixels)
+        copy_pixels(place.reshape(pixels.shape), pixels)
         offset, self._used = self._used, self._used + pixels.nbytes
         self._add([sample, offset, pixels.shape[0], pixels.shape[1]])
 

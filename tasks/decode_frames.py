@@ -12,16 +12,14 @@ from typing import Protocol
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tasks.decode_pictures import upright_rgb
+from tasks.decode_pictures import PictureError, Pictures
 from tasks.decode_video import VideoFile
 
 DAMAGED = "the frame depends on a damaged packet"
 MISSING = "the decoder gave no frame for this time"
-TOO_LARGE = "the frame has more pixels than are allowed"
 _SKIPPABLE = {"h264", "hevc", "mpeg2video", "mpeg4", "vc1"}
 """Codecs whose streams say which frames no other frame refers to, and whose decoders can leave those out."""
 
@@ -53,7 +51,7 @@ def decode_samples(video: VideoFile, wanted: Wanted, sink: Sink, alive: Callable
 
     `counted`: pts are ordinal numbers of decoded frames, so everything before the last one is decoded.
     """
-    handout = _Handout(wanted, sink, video.max_pixels)
+    handout = _Handout(wanted, sink, Pictures(video))
     if counted:
         _decode_counting(video, handout, alive)
     else:
@@ -77,11 +75,10 @@ class _Handout:
 
     wanted: Wanted
     sink: Sink
-    max_pixels: int
+    pictures: Pictures
     damaged: set[int] = field(default_factory=set)
     """Times of wanted frames that depend on a broken packet."""
     position: int = 0
-    _reformatter: VideoReformatter = field(default_factory=VideoReformatter)
 
     @property
     def done(self) -> bool:
@@ -102,11 +99,11 @@ class _Handout:
             self.damaged.add(pts)
         if pts in self.damaged:
             self._null()
-        elif frame.width * frame.height > self.max_pixels:
-            self.sink.null(self.position, TOO_LARGE)
-            self.position += 1
         else:
-            self.sink.frame(self.position, upright_rgb(frame, self._reformatter))
+            try:
+                self.sink.frame(self.position, self.pictures.upright_rgb(frame))
+            except PictureError as error:
+                self.sink.null(self.position, str(error))
             self.position += 1
 
     def pass_over(self, pts: int) -> None:

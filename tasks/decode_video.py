@@ -71,6 +71,8 @@ class VideoFile:
         self.path = path
         self.max_pixels = max_pixels
         self._threads = threads
+        self.shown_size: tuple[int, int] | None = None
+        """Width and height in which the first frame is shown, once somebody has looked."""
         self.container, self.stream, self.context = self._open()
         self.container_name = self._container_name()
         self._is_entry_point = entry_point_test(self.codec_name, self.context.extradata)

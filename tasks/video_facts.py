@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from tasks.sampling import CountedBy
@@ -20,6 +22,8 @@ class VideoFacts(BaseModel):
     height: int
     rotation: int
     """Degrees clockwise from the stored to the displayed frame: 0, 90, 180 or 270."""
+    mirrored: bool = False
+    """Whether the stored frame is mirrored left to right before it is turned."""
     rate: str
     """Frames a second, exactly: "25" or "30000/1001"; the average where it varies."""
     constant_rate: bool
@@ -27,4 +31,15 @@ class VideoFacts(BaseModel):
     duration_s: float
     pixel_aspect: str
     """Width to height of one displayed pixel, "1:1" where the file doesn't say."""
+    interlaced: bool = False
+    """Whether the first frame is two fields, which are shown woven."""
+    pixel_format: str = ""
+    """As FFmpeg calls what is stored, such as yuv420p10le; frames are given as 8-bit RGB whatever it is."""
+    colour_matrix: str = "unspecified"
+    """By which colours are turned into RGB: bt601, bt709, bt2020, smpte240m, fcc or rgb. What is `unspecified`, and
+    `other` ones that FFmpeg cannot convert, are taken as BT.601."""
+    colour_range: Literal["limited", "full"] = "limited"
+    """Limited where the file says nothing; grey and RGB are always full."""
+    transfer: Literal["sdr", "pq", "hlg"] = "sdr"
+    """PQ and HLG are high dynamic range, which is not tone-mapped: such frames look pale."""
     counted_by: CountedBy
