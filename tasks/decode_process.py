@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import select
 import socket
 import subprocess
 import sys
+import time
+from collections import deque
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from models.errors import PassingError
 from tasks.decode_protocol import Channel, ChannelClosedError
-from tasks.frame_buffers import FrameBuffers
+from tasks.frame_buffers import FrameBuffers, SampleOrReason
 from tasks.settings import DecodeSettings
 
 _PROGRAM = Path(__file__).with_name("decode_worker.py")
+_WITH_MEMORY = ("chunk", "index")
 _PASSED_ON = ("LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -31,7 +38,8 @@ class DecodeWorker:
         ours, theirs = socket.socketpair()
         environment = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1"}
         environment.update({name: os.environ[name] for name in _PASSED_ON if name in os.environ})
-        command = [sys.executable, "-I", str(_PROGRAM), str(theirs.fileno()), str(settings.memory_limit_bytes)]
+        arguments = [str(theirs.fileno()), str(settings.memory_limit_bytes), *_import_paths()]
+        command = [sys.executable, "-I", "-S", str(_PROGRAM), *arguments]
         with theirs:
             self._process = subprocess.Popen(
                 command,
@@ -43,13 +51,25 @@ class DecodeWorker:
                 start_new_session=True,
             )
         self._channel = Channel(ours)
-        self.buffers = FrameBuffers(settings.max_pixels)
-        """What the worker's chunks lie in."""
+        self._buffers = FrameBuffers(settings.max_pixels)
+        self.silent_s = 0.0
+        """How long it was waited for since it last said anything."""
+        self.started = False
+        """Whether it has said anything yet."""
 
     @property
     def pid(self) -> int:
         """The worker's process id."""
         return self._process.pid
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it was waited for too long."""
+        return self.silent_s >= self._settings.stall_timeout_s
+
+    def fileno(self) -> int:
+        """The descriptor that can be read when the worker has said something."""
+        return self._channel.socket.fileno()
 
     def ask(self, order: dict[str, Any], memory_fd: int | None = None) -> None:
         """Send an order. Raises `DecodeWorkerError`."""
@@ -61,18 +81,38 @@ class DecodeWorker:
     def answer(self) -> tuple[dict[str, Any], int | None]:
         """Wait for the worker's next message with its shared memory. Raises `DecodeWorkerError` if it dies or hangs."""
         while True:
-            try:
-                message, fd = self._channel.receive(self._settings.stall_timeout_s)
-            except TimeoutError as error:
-                raise DecodeWorkerError(
-                    f"the decode worker said nothing for {self._settings.stall_timeout_s:g} s and was ended"
-                ) from error
-            except ChannelClosedError as error:
-                raise DecodeWorkerError(self._how_it_ended()) from error
-            if message["say"] == "failed":
-                raise DecodeWorkerError(f"the decode worker failed ({message['error']})")
-            if message["say"] != "alive":
-                return message, fd
+            if (heard := self.hear()) is not None:
+                return heard
+
+    def hear(self) -> tuple[dict[str, Any], int | None] | None:
+        """Take the worker's next message, waiting for it; None where it only says that it lives. Raises as `answer`."""
+        if self.hangs:
+            raise DecodeWorkerError(self._how_it_hung())
+        try:
+            message, fd = self._channel.receive(self._settings.stall_timeout_s)
+        except TimeoutError as error:
+            raise DecodeWorkerError(self._how_it_hung()) from error
+        except ChannelClosedError as error:
+            raise DecodeWorkerError(self._how_it_ended()) from error
+        self.silent_s, self.started = 0.0, True
+        said = message.get("say")
+        if said == "failed":
+            raise DecodeWorkerError(f"the decode worker failed ({message.get('error')})")
+        if fd is not None and said not in _WITH_MEMORY:
+            os.close(fd)
+            fd = None
+        return None if said == "alive" else (message, fd)
+
+    def samples_of(self, message: dict[str, Any], fd: int | None) -> deque[SampleOrReason]:
+        """The samples of a chunk, as `FrameBuffers` gives them. Raises `DecodeWorkerError`."""
+        try:
+            return self._buffers.samples_of(message, fd)
+        except ChannelClosedError as error:
+            raise DecodeWorkerError(str(error)) from error
+
+    def credit(self) -> None:
+        """Let the worker go on: a chunk was taken, and some buffers may be free again. Raises `DecodeWorkerError`."""
+        self.ask({"do": "credit", "free": self._buffers.returned()})
 
     def close(self) -> None:
         """End the worker at once; it has nothing to put in order."""
@@ -88,6 +128,9 @@ class DecodeWorker:
     ) -> None:
         self.close()
 
+    def _how_it_hung(self) -> str:
+        return f"the decode worker said nothing for {self._settings.stall_timeout_s:g} s and was ended"
+
     def _how_it_ended(self) -> str:
         try:
             status = self._process.wait(timeout=5)
@@ -95,3 +138,28 @@ class DecodeWorker:
             return "the decode worker closed its channel"
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         return f"the decode worker ended {how}"
+
+
+@cache
+def _import_paths() -> list[str]:
+    """Folders that the worker imports its libraries from; finding them imports nothing."""
+    specs = [importlib.util.find_spec(name) for name in ("av", "numpy")]
+    origins = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
+    return list(dict.fromkeys(str(Path(origin).parent.parent) for origin in origins))
+
+
+def wait_for_any(workers: Collection[DecodeWorker], timeout_s: float) -> list[DecodeWorker]:
+    """Wait until one of the workers can be heard, for at most `timeout_s`; also gives those that hang.
+
+    Only time spent waiting here counts as a worker's silence, so a caller may take as long as it likes in between.
+    """
+    poll = select.poll()
+    by_fd = {worker.fileno(): worker for worker in workers}
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
+    began_s = time.monotonic()
+    heard = {by_fd[fd] for fd, _ in poll.poll(timeout_s * 1000)}
+    waited_s = time.monotonic() - began_s
+    for worker in set(workers) - heard:
+        worker.silent_s += waited_s
+    return [worker for worker in workers if worker in heard or worker.hangs]

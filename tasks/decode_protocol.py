@@ -20,6 +20,7 @@ CHUNKS_AHEAD = 2
 """Chunks of frames that the worker may have sent and the parent not yet taken."""
 ALIVE_EVERY_S = 1.0
 """A working worker says so at least this often."""
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _HEADER = struct.Struct("!I")
 _LONGEST_MESSAGE = 2**20
 _SIZE_SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
@@ -51,8 +52,9 @@ class Channel:
     def receive(self, timeout_s: float | None = None) -> tuple[dict[str, Any], int | None]:
         """Wait for a message; returns it with its shared memory's descriptor, which the caller then owns."""
         self.socket.settimeout(timeout_s)
+        fds: list[int] = []
         try:
-            header, fds, _, _ = socket.recv_fds(self.socket, _HEADER.size, 1)
+            header, fds, _, _ = socket.recv_fds(self.socket, _HEADER.size, 1, _CLOSE_ON_EXEC)
             header += self._read(_HEADER.size - len(header)) if header else b""
             if len(header) < _HEADER.size:
                 raise ChannelClosedError("the other side closed the channel")
@@ -60,10 +62,14 @@ class Channel:
             if length > _LONGEST_MESSAGE:
                 raise ChannelClosedError(f"a message of {length} bytes is none of ours")
             message = json.loads(self._read(length))
-        except TimeoutError:
+            if not isinstance(message, dict):
+                raise ChannelClosedError("what came is no message")
+        except BaseException as error:
+            for fd in fds:
+                os.close(fd)
+            if isinstance(error, (OSError, ValueError, RecursionError)) and not isinstance(error, TimeoutError):
+                raise ChannelClosedError(str(error)) from error
             raise
-        except (OSError, ValueError) as error:
-            raise ChannelClosedError(str(error)) from error
         return message, (fds[0] if fds else None)
 
     def _read(self, length: int) -> bytes:

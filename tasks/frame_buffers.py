@@ -35,12 +35,13 @@ class FrameBuffers:
         The buffer counts as looked at until the last array over it is gone. Raises `ChannelClosedError` where the
         message doesn't fit the memory.
         """
+        memory = None if fd is None else map_buffer(fd)
         try:
             for number in message["forgotten"]:
                 self._memories.pop(number, None)
-            whole = self._lend(message["buffer"], fd) if "buffer" in message else None
+            whole = self._lend(message["buffer"], memory) if "buffer" in message else None
             return deque(self._sample(entry, whole) for entry in message["frames"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ChannelClosedError(f"the decode worker sent a chunk that is none ({error})") from error
 
     def returned(self) -> list[int]:
@@ -51,11 +52,11 @@ class FrameBuffers:
         self._lent.difference_update(numbers)
         return numbers
 
-    def _lend(self, number: int, fd: int | None) -> NDArray[np.uint8]:
-        if fd is not None:
+    def _lend(self, number: int, memory: mmap.mmap | None) -> NDArray[np.uint8]:
+        if memory is not None:
             if number in self._memories:
                 raise ValueError(f"buffer {number} came twice")
-            self._memories[number] = map_buffer(fd)
+            self._memories[number] = memory
         if number in self._lent:
             raise ValueError(f"buffer {number} is still looked at")
         whole: NDArray[np.uint8] = np.frombuffer(self._memories[number], np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
 from tasks.decode_protocol import ChannelClosedError, map_memory
+from tasks.decode_workers import DecodeWorkers
 from tasks.sampling import VideoIndex, duration, find_rate
 from tasks.settings import DecodeSettings
 from tasks.video_facts import VideoFacts
@@ -22,18 +23,26 @@ ATTEMPTS = 2
 """Workers that may fail at an order before it is given up."""
 
 
-def probe(path: Path, settings: DecodeSettings | None = None) -> tuple[VideoFacts, VideoIndex]:
-    """Read a video's facts and the index of its frames, in a worker.
+def probe(
+    path: Path, settings: DecodeSettings | None = None, *, workers: DecodeWorkers | None = None
+) -> tuple[VideoFacts, VideoIndex]:
+    """Read a video's facts and the index of its frames, in a worker: one of `workers`, or one that ends with this call.
 
-    Raises `VideoUnreadableError` or one of its kinds for what is no video that we take, and `DecodeWorkerError`
-    where two workers in a row did not survive the file.
+    Raises `VideoUnreadableError` or one of its kinds for what is no video that we take, `VideoChangedError` where the
+    file is written to meanwhile, and `DecodeWorkerError` where two workers in a row did not survive the file.
     """
-    settings = settings or DecodeSettings()
+    if workers is None:
+        with DecodeWorkers(settings) as own_workers:
+            return probe(path, settings, workers=own_workers)
+    settings = settings or workers.settings
     path = existing_file(path)
+    file = workers.opened(path, afresh=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with DecodeWorker(settings) as worker:
-                return read_index(worker, path, settings)
+            with workers.lent(file) as worker:
+                found = read_index(worker, path, settings)
+                file.check()
+                return found
         except DecodeWorkerError as error:
             if attempt == ATTEMPTS:
                 raise DecodeWorkerError(

@@ -72,7 +72,7 @@ class UploadSettings(BaseSettings):
 
 
 class DecodeSettings(BaseSettings):
-    """Limits of the decode worker."""
+    """How many decode workers there are, and their limits."""
 
     model_config = SettingsConfigDict(env_prefix="REELMILL_DECODE_")
 
@@ -82,6 +82,8 @@ class DecodeSettings(BaseSettings):
     """A decode worker that says nothing for so long is ended and its segment tried once more."""
     memory_limit_bytes: int = Field(default=8 * 2**30, gt=0)
     """Address space of one decode worker."""
+    workers: int = Field(default=0, ge=0)
+    """Workers that decode one video at the same time; 0 is one for each core that no model computes on."""
     segment_s: float = Field(default=120.0, gt=0)
     """Wanted length of a segment; segments end at keyframes."""
     segment_samples: int = Field(default=2000, ge=1)

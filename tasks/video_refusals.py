@@ -32,6 +32,10 @@ class TooManyPixelsError(VideoUnreadableError):
     """The frames are larger than `max_pixels`."""
 
 
+class VideoChangedError(PermanentError):
+    """The file is not the one that was opened first; what was read of it would be a mixture of two."""
+
+
 _REFUSALS: dict[str, tuple[type[VideoUnreadableError], str]] = {
     "empty": (NotAVideoError, "{name} is empty (0 bytes); upload it again."),
     "no_video_file": (NotAVideoError, "{name} is not a video; give an mp4, mkv, webm or avi file."),
@@ -62,5 +66,8 @@ _REFUSALS: dict[str, tuple[type[VideoUnreadableError], str]] = {
 
 def refusal_of(path: Path, message: dict[str, Any]) -> VideoUnreadableError:
     """The error for a decode worker's word of refusal."""
-    kind, sentence = _REFUSALS[message["why"]]
-    return kind(sentence.format(name=path.name, **message["details"]))
+    try:
+        kind, sentence = _REFUSALS[message["why"]]
+        return kind(sentence.format(**{**message["details"], "name": path.name}))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return VideoUnreadableError(f"{path.name} cannot be read as a video; convert it, to H.264 in mp4 for example.")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
-from tasks.decoding import ExtractedFrame, extract
+from tasks.decoding import extract
 from tasks.plans import make_plan
 from tasks.probing import probe
 from tasks.settings import DecodeSettings
+from tests.decode_processes import extraction_of, workers_of
 from tests.video_files import make_video, read_barcode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,25 +28,9 @@ def video(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("videos") / "video.mp4", frames=240, b_frames=2)
 
 
-def workers_of(pid):
-    """Process ids of the decode workers that `pid` started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int(folder.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-            command = folder.joinpath("cmdline").read_bytes()
-        except OSError:
-            continue
-        if parent == pid and b"decode_worker.py" in command:
-            found.append(int(folder.name))
-    return found
-
-
 def extraction(path, **settings):
-    decode_settings = DecodeSettings(**settings)
-    plan = make_plan(probe(path)[1], infer_fps=None, settings=decode_settings)
-    frames = extract(path, plan, range(len(plan.segments)), settings=decode_settings)
-    return (item for item in frames if isinstance(item, ExtractedFrame))
+    """All frames by one worker, in order."""
+    return extraction_of(path, DecodeSettings(workers=1, **settings))[1]
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])

@@ -1,0 +1,105 @@
+"""The decode workers of one caller: started when needed, lent for one file each, ended together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from tasks.decode_process import DecodeWorker
+from tasks.file_stamps import FileStamp, StampedFile, stamp_of
+from tasks.settings import DecodeSettings
+
+
+class DecodeWorkers:
+    """Starts decode workers and lends them, so that probing and extracting one file share those that run already.
+
+    A worker sees one file and no other, and ends when another file comes: a hostile one must not reach the next
+    video's frames. Threads may share the pool.
+    """
+
+    def __init__(self, settings: DecodeSettings | None = None) -> None:
+        """Start nothing yet."""
+        self.settings = settings or DecodeSettings()
+        self.most = self.settings.workers or len(os.sched_getaffinity(0))
+        """Workers that should run at a time."""
+        self._lock = threading.Lock()
+        self._stamps: dict[Path, FileStamp] = {}
+        self._idle: dict[DecodeWorker, StampedFile] = {}
+        self._lent: dict[DecodeWorker, StampedFile] = {}
+
+    def opened(self, path: Path, *, afresh: bool = False) -> StampedFile:
+        """The file as it was when it was first opened here, or as it is now where `afresh`.
+
+        Raises `VideoChangedError` where it is another one since.
+        """
+        with self._lock:
+            if afresh or path not in self._stamps:
+                self._stamps[path] = stamp_of(path)
+            file = StampedFile(path, self._stamps[path])
+        file.check()
+        return file
+
+    def lend(self, file: StampedFile) -> DecodeWorker:
+        """A worker that has seen no other file."""
+        with self._lock:
+            worker = next((worker for worker, seen in self._idle.items() if seen == file), None)
+            others = [other for other, seen in self._idle.items() if seen != file]
+            for other in others:
+                del self._idle[other]
+            if worker is not None:
+                self._lent[worker] = self._idle.pop(worker)
+        for other in others:
+            other.close()
+        if worker is None:
+            worker = DecodeWorker(self.settings)
+            with self._lock:
+                self._lent[worker] = file
+        return worker
+
+    def room(self) -> int:
+        """How many more workers may be lent before there are too many."""
+        with self._lock:
+            return self.most - len(self._lent)
+
+    def give_back(self, worker: DecodeWorker) -> None:
+        """Take back a worker that has answered everything; it waits for more of the same file."""
+        with self._lock:
+            self._idle[worker] = self._lent.pop(worker)
+
+    def end(self, worker: DecodeWorker) -> None:
+        """Take back a worker that failed or is still busy, and end it."""
+        with self._lock:
+            self._lent.pop(worker, None)
+        worker.close()
+
+    @contextmanager
+    def lent(self, file: StampedFile) -> Iterator[DecodeWorker]:
+        """Lend a worker; one that is in use when an error comes is ended."""
+        worker = self.lend(file)
+        try:
+            yield worker
+        except BaseException:
+            self.end(worker)
+            raise
+        self.give_back(worker)
+
+    def close(self) -> None:
+        """End all workers, lent or not."""
+        with self._lock:
+            workers = [*self._idle, *self._lent]
+            self._idle.clear()
+            self._lent.clear()
+        for worker in workers:
+            worker.close()
+
+    def __enter__(self) -> DecodeWorkers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
