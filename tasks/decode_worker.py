@@ -1,14 +1,14 @@
 """The decode worker, a program of its own: takes orders over a socket, hands back indexes and frames in shared memory.
 
-It is started by file path in Python's isolated mode, without `site`, which would cost a third more time and bring paths
-of its own; it imports av, numpy and the standard library, and of ours only what imports nothing more. It has no credentials, opens local files only, and ends when its parent is gone.
+It is started by file path in Python's isolated mode and without `site`, so that it starts quickly and finds nothing but
+what its parent names: av and numpy, and of ours only what imports nothing more. It has no credentials and no network,
+opens local files only, and ends when its parent is gone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import socket
 import sys
@@ -24,6 +24,7 @@ import numpy as np
 
 from tasks.decode_buffers import SharedBuffers
 from tasks.decode_chunks import FrameChunks
+from tasks.decode_confinement import leave_network, set_limits
 from tasks.decode_frames import Wanted, decode_samples
 from tasks.decode_index import send_index
 from tasks.decode_protocol import ALIVE_EVERY_S, Channel, ChannelClosedError, map_memory
@@ -115,18 +116,10 @@ def end_with_parent(channel_fd: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def set_limits(memory_limit_bytes: int) -> None:
-    """Bound what a hostile file can cost: address space, core dumps, open files."""
-    wanted = {resource.RLIMIT_AS: memory_limit_bytes, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 256}
-    for limit, value in wanted.items():
-        _, hard = resource.getrlimit(limit)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, value))
-
-
 def main(channel_fd: int, memory_limit_bytes: int) -> None:
     """Serve the parent at the other end of `channel_fd`."""
     set_limits(memory_limit_bytes)
+    leave_network()
     end_with_parent(channel_fd)
     with contextlib.suppress(ChannelClosedError), socket.socket(fileno=channel_fd) as channel_socket:
         Worker(Channel(channel_socket), memory_limit_bytes).serve()

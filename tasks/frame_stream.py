@@ -73,7 +73,7 @@ class FrameStream:
             self._condition.notify_all()
 
     def read(self, reader: str) -> Iterator[StreamItem]:
-        """Yield what `reader` wants, in order; detaches however the reading ends.
+        """Yield what `reader` wants, in the order in which it was published; detaches however the reading ends.
 
         Raises `ExtractionFailedError` or `ExtractionRefusedError` where extraction failed.
         """

@@ -30,6 +30,9 @@ from tasks.shards import Outcome, finished_shards, write_shard
 from tasks.store import Store, open_store
 from tasks.videos import video_file
 
+_MOST_DECODERS = 16
+"""More than any GPU run of one video was seen to need."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -130,9 +133,10 @@ def stream_frames(run: GpuRun) -> int:
     frames = 0
     try:
         path = video_file(run.store, run.spec.video, run.cache_dir)
-        for item in extract(path, run.plan, run.stream.segments(), settings=DecodeSettings()):
+        for item in extract(path, run.plan, run.stream.segments(), settings=_decode_settings(run)):
             if isinstance(item, SegmentEnd):
                 run.check_living()
+                video_file(run.store, run.spec.video, run.cache_dir)  # keeps a cached copy from being dropped
             else:
                 frames += 1
             if not run.stream.publish(item):
@@ -178,15 +182,20 @@ def infer_stream(run: GpuRun, key: str) -> None:
 def _set_up(run: GpuRun, job_model: JobModel, settings: InferenceSettings) -> Any:
     import torch
 
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(settings.torch_threads or cpu_share(len(run.models)))
     resolved = job_model.model
     folder = model_folder(run.store, resolved, run.cache_dir)
     model = vision_model_class(resolved.inference_type)(folder, resolved.params, precision=resolved.precision)
-    model.setup(device)
+    model.setup(_device(settings))
     return model
+
+
+def _device(settings: InferenceSettings) -> str:
+    import torch
+
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def cpu_share(models: int) -> int:
@@ -196,6 +205,22 @@ def cpu_share(models: int) -> int:
     cost four times the CPU time of one.
     """
     return max(1, len(os.sched_getaffinity(0)) // (models + 1))
+
+
+def decoders_beside(models: int, device: str, torch_threads: int = 0) -> int:
+    """Decode workers for one GPU run: on a CPU the cores that its models leave, else all but one, and 16 at most.
+
+    `torch_threads` is for each model, 0 where they share the cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    taken = models * (torch_threads or cpu_share(models)) if device == "cpu" else 1
+    return min(_MOST_DECODERS, max(1, cores - taken))
+
+
+def _decode_settings(run: GpuRun) -> DecodeSettings:
+    settings, inference = DecodeSettings(), run.inference_settings
+    workers = settings.workers or decoders_beside(len(run.models), _device(inference), inference.torch_threads)
+    return settings.model_copy(update={"workers": workers})
 
 
 def _write_shard(run: GpuRun, job_model: JobModel, segment: int, outcomes: Sequence[Outcome]) -> None:

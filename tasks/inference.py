@@ -44,8 +44,9 @@ class _OpenSegment:
 class StreamInference:
     """Runs one model over the frames of a stream and hands over each segment when all its frames have an outcome.
 
-    Batches hold frames of one shape and run across segments, so that short segments fill them. With `deterministic`
-    they end with their segment: then a recomputed shard equals the first on the same device.
+    Frames may come in any order. Batches hold frames of one shape and run across segments, so that short segments fill
+    them. With `deterministic` a batch is always the same run of a segment's samples, whenever they come: then a
+    recomputed shard equals the first on the same device.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class StreamInference:
         self._sink = sink
         self._advance = advance
         self._batches: dict[tuple[int, ...], list[ExtractedFrame]] = {}
+        self._fixed_batches: dict[tuple[int, int], list[ExtractedFrame]] = {}
         self._open: dict[int, _OpenSegment] = {}
         self._frames_failed = 0
         self._frames_good = 0
@@ -79,10 +81,13 @@ class StreamInference:
         for item in items:
             if isinstance(item, SegmentEnd):
                 self._end_segment(item.segment)
-            elif item.pixels is None:
+                continue
+            if item.pixels is None:
                 self._settle(item, None, item.reason or "no pixels", passing=item.passing)
-            else:
+            elif not self._deterministic:
                 self._collect(item, item.pixels)
+            if self._deterministic:
+                self._collect_fixed(item)
         self._run_waiting()
 
     def _collect(self, frame: ExtractedFrame, pixels: Frame) -> None:
@@ -91,16 +96,27 @@ class StreamInference:
         if len(batch) >= self._batch_size:
             self._run_batch(self._batches.pop(pixels.shape))
 
+    def _collect_fixed(self, frame: ExtractedFrame) -> None:
+        """Run the samples [b · size, (b + 1) · size) of a segment, less those without pixels, when all have come."""
+        start, stop = self._plan.segments[frame.segment]
+        number = (frame.sample - start) // self._batch_size
+        batch = self._fixed_batches.setdefault((frame.segment, number), [])
+        batch.append(frame)
+        if len(batch) < min(self._batch_size, stop - start - number * self._batch_size):
+            return
+        del self._fixed_batches[frame.segment, number]
+        for one in sorted(batch, key=lambda one: one.sample):
+            if one.pixels is not None:
+                self._batches.setdefault(one.pixels.shape, []).append(one)
+        self._run_waiting()
+
     def _end_segment(self, segment: int) -> None:
         self._segment(segment).ended = True
-        if self._deterministic:
-            self._run_waiting()
         self._hand_over(segment)
 
     def _run_waiting(self) -> None:
         while self._batches:
-            _, batch = self._batches.popitem()
-            self._run_batch(batch)
+            self._run_batch(self._batches.pop(next(iter(self._batches))))
 
     def _run_batch(self, frames: Sequence[ExtractedFrame]) -> None:
         """Predict; what fails together is halved, down to the frame that fails alone."""

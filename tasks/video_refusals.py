@@ -33,7 +33,7 @@ class TooManyPixelsError(VideoUnreadableError):
 
 
 class VideoChangedError(PermanentError):
-    """The file is not the one that was opened first; what was read of it would be a mixture of two."""
+    """The bytes are not those that they were before; what is read of them would be a mixture."""
 
 
 _REFUSALS: dict[str, tuple[type[VideoUnreadableError], str]] = {
