@@ -1,4 +1,4 @@
-"""A progress bar over a job, fed by what its GPU runs write to the store. Shown on a terminal only."""
+"""Progress bars over a job, fed by what its GPU runs write to the store, and over a count. On a terminal only."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ def labels_bar() -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
             bar.update(task, description=state_name, total=total, completed=done)
 
         yield show
+
+
+@contextmanager
+def counting_bar(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """Yield a function that says that one more of `total` is done."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with _bar() as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda: bar.advance(task)
 
 
 def _bar() -> Progress:
