@@ -79,12 +79,31 @@ def _shown_facts(facts: VideoFacts) -> dict[str, Any]:
     return {
         "container": facts.container,
         "codec": facts.codec,
-        "size": f"{facts.width} × {facts.height}" + (f", turned by {facts.rotation}°" if facts.rotation else ""),
+        "size": f"{facts.width} × {facts.height}{_orientation(facts)}",
         "pixel aspect": facts.pixel_aspect,
+        "colours": ", ".join(_colours(facts)),
         "rate": f"{facts.rate} frames/s, {'constant' if facts.constant_rate else 'variable'}",
         "frames": facts.frame_count,
         "duration": f"{facts.duration_s:.3f} s",
     }
+
+
+def _orientation(facts: VideoFacts) -> str:
+    mirrored = ", mirrored" if facts.mirrored else ""
+    return mirrored + (f", turned by {facts.rotation}°" if facts.rotation else "")
+
+
+def _colours(facts: VideoFacts) -> list[str]:
+    """How the frames are stored, and what happens to that on the way to 8-bit RGB, where it isn't the file's word."""
+    matrix = facts.colour_matrix
+    said = [
+        facts.pixel_format,
+        f"{matrix}, taken as bt601" if matrix in ("unspecified", "other") else matrix,
+        f"{facts.colour_range} range",
+    ]
+    if facts.transfer != "sdr":
+        said.append(f"{facts.transfer}, not tone-mapped")
+    return [*said, "interlaced, shown woven"] if facts.interlaced else said
 
 
 def _samples(plan: Plan) -> dict[str, list[Any]]:
