@@ -18,6 +18,8 @@ from tests.s3_server import running_s3_server
 if TYPE_CHECKING:
     from tasks.store import S3Store
 
+pytest.register_assert_rewrite("tests.corpus_checks")
+
 # Prefect reads these when it is imported, which test modules do before any fixture runs.
 _prefect_home = tempfile.TemporaryDirectory(prefix="prefect-home-", ignore_cleanup_errors=True)
 os.environ["PREFECT_HOME"] = _prefect_home.name

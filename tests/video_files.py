@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import wave
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
+
+from tests.mp4_boxes import display_matrix, edit_video_track
 
 BITS = 16
 BITS_A_ROW = 8
@@ -49,6 +51,8 @@ class Recipe:
     """Presentation times of the frames in `time_base`, for a variable rate."""
     time_base: Fraction | None = None
     """The encoder's clock; 1/rate unless given."""
+    stored: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    """Makes the stored frame from the displayed one, instead of `rotation`."""
     audio: bool = False
     pix_fmt: str = "yuv420p"
     matrix: Colorspace | None = None
@@ -104,11 +108,12 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
     recipe = recipe or Recipe(**changes)  # type: ignore[arg-type]
     codec = recipe.codec or _CODECS[path.suffix[1:]]
     options = {**_FAST.get(codec, {}), **recipe.options}
-    turned = recipe.rotation % 180 == 90
+    first = barcode(0, recipe.width, recipe.height)
+    stored_size = (recipe.stored(first) if recipe.stored else np.rot90(first, recipe.rotation // 90)).shape
     time_base = recipe.time_base or 1 / recipe.rate
     with av.open(str(path), "w", container_options=recipe.container_options) as container:
         stream = container.add_stream(codec, rate=recipe.rate, options=options)
-        stream.width, stream.height = (recipe.height, recipe.width) if turned else (recipe.width, recipe.height)
+        stream.height, stream.width = stored_size[:2]
         stream.pix_fmt = recipe.pix_fmt
         stream.gop_size = recipe.gop
         stream.codec_context.time_base = time_base
@@ -120,8 +125,8 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
         sound = container.add_stream("aac", rate=48000, layout="mono") if recipe.audio else None
         for number in range(recipe.frames):
             pixels = _grainy(barcode(number, recipe.width, recipe.height), number, recipe.grain)
-            stored = np.ascontiguousarray(np.rot90(pixels, recipe.rotation // 90))
-            frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+            stored = recipe.stored(pixels) if recipe.stored else np.rot90(pixels, recipe.rotation // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")
             frame = frame.reformat(format=recipe.pix_fmt, **colours) if colours else frame
             frame.pts = number if recipe.pts is None else recipe.pts[number]
             frame.time_base = time_base
@@ -130,6 +135,28 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
         if sound is not None:
             _mux_silence(container, sound, float(recipe.frames / recipe.rate))
     return path
+
+
+def make_mirrored(path: Path, matrix: tuple[int, int, int, int], **changes: object) -> Path:
+    """Write an mp4 whose display matrix (see `tests.mp4_boxes`) mirrors its frames back to what `barcode` drew."""
+    recipe = Recipe(**changes)  # type: ignore[arg-type]
+    turned = matrix[0] == 0
+    made = make_video(path, replace(recipe, stored=_stored_for(matrix)))
+    width, height = (recipe.height, recipe.width) if turned else (recipe.width, recipe.height)
+    edit_video_track(made, "tkhd", display_matrix(matrix, width, height))
+    return made
+
+
+def _stored_for(matrix: tuple[int, int, int, int]) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """The frame that a player turns into the given one: rows and columns change places where the diagonal is 0."""
+    a, b, c, d = matrix
+
+    def stored(shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        shown = shown[:, ::-1] if a + c < 0 else shown
+        shown = shown[::-1] if b + d < 0 else shown
+        return shown.swapaxes(0, 1) if a == 0 else shown
+
+    return stored
 
 
 def _colours(recipe: Recipe, context: av.VideoCodecContext) -> dict[str, object]:
@@ -228,9 +255,40 @@ def make_no_video(folder: Path, kind: str) -> Path:
 
 
 def read_all_frames(path: Path) -> list[NDArray[np.uint8]]:
-    """Every frame of a video as PyAV decodes them one after the other: the reference for whatever skips frames."""
+    """Every frame of a video as PyAV decodes them one after the other: the reference for whatever skips frames.
+
+    As displayed, and all of the first one's size.
+    """
+    shown: list[NDArray[np.uint8]] = []
     with av.open(str(path)) as container:
-        return [
-            np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-            for frame in container.decode(video=0)
-        ]
+        for frame in container.decode(video=0):
+            matrix = _display_matrix(frame)
+            height, width = shown[0].shape[:2] if shown else (None, None)
+            if matrix[0] == 0:
+                width, height = height, width
+            stored = frame.to_ndarray(format="rgb24", width=width, height=height)
+            shown.append(_displayed(stored, matrix))
+    return shown
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """The signs of a, b, c and d of a frame's display matrix."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return (1, 0, 0, 1)
+    a, b, _, c, d = np.sign(np.frombuffer(bytes(data), np.int32)[:5]).tolist()
+    return a, b, c, d
+
+
+def _displayed(stored: NDArray[np.uint8], matrix: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Move every pixel to where the matrix takes it (ISO/IEC 14496-12, 6.2.2), about the picture's middle."""
+    if matrix == (1, 0, 0, 1):
+        return stored
+    a, b, c, d = matrix
+    height, width = stored.shape[:2]
+    rows, columns = np.indices((height, width))
+    p, q = 2 * columns - (width - 1), 2 * rows - (height - 1)
+    x, y = a * p + c * q, b * p + d * q
+    shown = np.empty((y.max() + 1, x.max() + 1, 3), np.uint8)
+    shown[(y + y.max()) // 2, (x + x.max()) // 2] = stored
+    return shown

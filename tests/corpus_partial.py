@@ -1,0 +1,105 @@
+"""The corpus's damaged files: cut off, with bytes overwritten, without what tells where their frames are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.corpus_entry import FRAMES, CorpusFile, Frames, Refused, Remains, damaged, once, then, video
+from tests.mp4_boxes import without_box
+from tests.video_files import truncated, with_hole, with_noise
+
+_CUT_OFF = Refused(
+    "TruncatedVideoError",
+    "video.mp4 is cut off or damaged: the index of its frames is missing; upload the whole file again.",
+)
+_GRAINY = {"grain": 30, "width": 192, "height": 112}
+_MPEG4 = {"codec": "mpeg4", "options": {"qmin": "3", "qmax": "3", "b": "9000000"}}
+_FASTSTART = {"container_options": {"movflags": "faststart"}}
+_FRAGMENTS = {"container_options": {"movflags": "frag_keyframe+empty_moov"}}
+_TAIL = Remains(tail_missing=True, least_lost=FRAMES // 4, most_lost=FRAMES // 2)
+_CONTAINERS = {
+    "h264 mp4": ("mp4", {"b_frames": 2, **_FASTSTART}),
+    "hevc mp4": ("mp4", {"codec": "libx265", "b_frames": 2}),
+    "vp9 mp4": ("mp4", {"codec": "libvpx-vp9"}),
+    "av1 mp4": ("mp4", {"codec": "libsvtav1"}),
+    "mpeg4 mp4": ("mp4", {**_MPEG4, "b_frames": 2}),
+    "h264 mkv": ("mkv", {"b_frames": 2}),
+    "hevc mkv": ("mkv", {"codec": "libx265", "b_frames": 2}),
+    "vp9 webm": ("webm", {}),
+    "av1 webm": ("webm", {"codec": "libsvtav1"}),
+    "mpeg4 avi": ("avi", {**_MPEG4, "b_frames": 2}),
+    "mpeg4 avi, no B-frames": ("avi", _MPEG4),
+    "h264 avi": ("avi", {}),
+}
+_WHOLE = [(name, extension, once(video(**_GRAINY, **made))) for name, (extension, made) in _CONTAINERS.items()]
+_HOLES = {
+    "2 kB of zeroes": lambda whole, path: with_hole(whole, path, at=0.33, size_bytes=2000),
+    "2 kB of noise": lambda whole, path: with_noise(whole, path, at=0.33, size_bytes=2000),
+    "40 bytes of noise": lambda whole, path: with_noise(whole, path, at=0.55, size_bytes=40),
+}
+_FAST_HOLES = ("2 kB of zeroes",)
+_CUTS: dict[str, tuple[str, dict[str, object]]] = {
+    "mp4, moov in front": ("mp4", {"b_frames": 2, **_FASTSTART}),
+    "mp4 in fragments": ("mp4", {"b_frames": 2, **_FRAGMENTS}),
+    "mkv": ("mkv", {"b_frames": 2}),
+    "webm": ("webm", {}),
+    "avi": ("avi", {**_MPEG4, "b_frames": 2}),
+    "avi, h264": ("avi", {}),
+}
+
+
+def _cut(share: float) -> Callable[[Path, Path], object]:
+    return lambda whole, path: truncated(whole, path, share)
+
+
+PARTIAL = [
+    *(
+        CorpusFile(f"cut off: {name}", damaged(video(**_GRAINY, **made), _cut(0.66)), _TAIL, f"video.{extension}")
+        for name, (extension, made) in _CUTS.items()
+    ),
+    CorpusFile("cut off: mp4, moov at the end", damaged(video(b_frames=2), _cut(0.66)), _CUT_OFF),
+    CorpusFile("no moov", then(video(b_frames=2), lambda path: without_box(path, b"moov")), _CUT_OFF),
+    CorpusFile(
+        "cut off in moov in front",
+        damaged(video(**_FASTSTART), lambda w, p: p.write_bytes(w.read_bytes()[:300])),
+        _CUT_OFF,
+    ),
+    CorpusFile("moov at the end", video(b_frames=2)),
+    CorpusFile("moov in front", video(b_frames=2, **_FASTSTART)),
+    CorpusFile("fragmented mp4", video(b_frames=2, **_FRAGMENTS)),
+    *(
+        CorpusFile(
+            f"damaged: {name}, {what}",
+            damaged(make, hole),
+            Remains(least_lost=0 if what.startswith("40") else 1),
+            f"video.{extension}",
+            long=what not in _FAST_HOLES,
+        )
+        for name, extension, make in _WHOLE
+        for what, hole in _HOLES.items()
+    ),
+    CorpusFile(
+        "damaged: mkv, two holes",
+        damaged(
+            video(**_GRAINY, b_frames=2),
+            lambda whole, path: with_hole(with_hole(whole, path, at=0.3, size_bytes=900), path, at=0.7, size_bytes=900),
+        ),
+        Remains(most_lost=100),
+        "video.mkv",
+    ),
+    CorpusFile(
+        "damaged: mp4 with sound",
+        damaged(video(**_GRAINY, audio=True), _HOLES["2 kB of zeroes"]),
+        Remains(least_lost=0),
+    ),
+    CorpusFile(
+        "damaged: all of the pictures",
+        damaged(video(**_FASTSTART), lambda whole, path: with_hole(whole, path, at=0.3, size_bytes=10**9)),
+        Refused(
+            "VideoUnreadableError",
+            "no frame of video.mp4 can be decoded; the file is damaged, upload it again or convert it.",
+        ),
+    ),
+    CorpusFile("whole: grainy", video(**_GRAINY, b_frames=2), Frames()),
+]
