@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint bench clean
+.PHONY: help install demo test test-long lint bench bench-decode clean
 
 help:  ## Say what can be made.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.dev  ## Install everything for development into .venv.
 
@@ -29,8 +29,11 @@ lint: $(VENV)/.dev  ## Check style, formatting and types.
 bench: $(VENV)/.dev  ## Measure speed, side by side with others.
 	$(BIN)/python -m tests.benchmarks
 
-clean:  ## Remove the environment and what the demo wrote.
-	rm -rf $(VENV) demo-out
+bench-decode: $(VENV)/.bench  ## Measure decoding against other readers (25 minutes, and as many once to make the videos).
+	$(BIN)/python -m tests.benchmarks.decode_bench $(BENCH_ARGS)
+
+clean:  ## Remove the environment and what demo and benchmark wrote.
+	rm -rf $(VENV) demo-out bench-out
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("reelmill needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -43,3 +46,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --editable '.[dev,demo]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[dev,demo,bench]'
+	touch $@ $(VENV)/.dev $(VENV)/.demo
