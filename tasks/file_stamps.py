@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.video_refusals import VideoChangedError
+from tasks.video_refusals import VideoChangedError, shown_name
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class StampedFile:
             same = False
         if not same:
             raise VideoChangedError(
-                f"{self.path.name} was changed, replaced or removed while it was being read; start again from the file "
-                "as it is now."
+                f"{shown_name(self.path)} was changed, replaced or removed while it was being read; start again from "
+                "the file as it is now."
             )
 
 

@@ -64,10 +64,21 @@ _REFUSALS: dict[str, tuple[type[VideoUnreadableError], str]] = {
 }
 
 
+def shown_name(path: Path, *, whole: bool = False) -> str:
+    """The file's name, or its whole path, in a sentence.
+
+    Quoted where it would break the line, order a terminal about or turn its text around.
+    """
+    name = str(path) if whole else path.name
+    return name if name.isprintable() else repr(name)
+
+
 def refusal_of(path: Path, message: dict[str, Any]) -> VideoUnreadableError:
     """The error for a decode worker's word of refusal."""
     try:
         kind, sentence = _REFUSALS[message["why"]]
-        return kind(sentence.format(**{**message["details"], "name": path.name}))
+        return kind(sentence.format(**{**message["details"], "name": shown_name(path)}))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return VideoUnreadableError(f"{path.name} cannot be read as a video; convert it, to H.264 in mp4 for example.")
+        return VideoUnreadableError(
+            f"{shown_name(path)} cannot be read as a video; convert it, to H.264 in mp4 for example."
+        )
