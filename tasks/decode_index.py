@@ -8,95 +8,217 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from tasks.decode_avi_chunks import TimesUnknownError
+from tasks.decode_claims import rate_claims, tail_of
 from tasks.decode_facts import facts_of
-from tasks.decode_protocol import Channel, memory_of, seal
+from tasks.decode_protocol import INDEX_FLAG_BITS, INDEX_LEADING, Channel, memory_of, seal
 from tasks.decode_video import RefusedError, VideoFile
 
-_KEYFRAME, _LEADING = 1, 2
-_FLAG_BITS = 2
+_PART_FRAMES = 2**16
+_CHECKED_FRAMES = 24
+_MOST_SPANS = 1000
+_LARGEST_TIME = 2**60
+
+
+def send_index(video: VideoFile, channel: Channel, alive: Callable[[], None], *, counting: bool = False) -> None:
+    """Find all frames of `video` and send them to the parent, part by part; `alive` is called for every packet.
+
+    Frames are counted by decoding where the container's times don't tell them apart or cannot be trusted: where one
+    is missing or lies before what was shown before its group, and in an AVI whose order only a decoder knows; and
+    where the parent, who sees all times at once, found `counting` due. Raises `RefusedError` where nothing decodes.
+    """
+    if not video.is_fresh:
+        video.rewind()
+    if counting:
+        channel.send({"say": "index", **_count(video, alive)})
+        return
+    parts = _Parts(channel)
+    try:
+        found = _PacketTimes(video, parts).read(alive)
+        parts.flush()
+    except TimesUnknownError:
+        parts.forget()
+        video.rewind()
+        found = _count(video, alive)
+    channel.send({"say": "index", **found})
+
+
+def _found(video: VideoFile, first_frame: VideoFrame, counted_by: str, **times: Any) -> dict[str, Any]:
+    """The facts of a video, and what of its index isn't in the parts."""
+    facts = {**facts_of(video, first_frame), "counted_by": counted_by}
+    claims = {"average_rate": facts.pop("average_rate"), "rate_claims": rate_claims(video)}
+    return {"facts": facts, "times": {"time_base": facts.pop("time_base"), **claims, **times}}
 
 
 @dataclass
-class FoundFrames:
-    """What an index pass finds: facts for JSON, `pts` `(n,)` and `key_pts` `(k,)` int64, `leading` `(n,)` uint8."""
+class _Parts:
+    """Times on their way to the parent, each with its flags in the lowest bits, in the order of decoding."""
 
-    facts: dict[str, Any]
-    pts: NDArray[np.int64]
-    key_pts: NDArray[np.int64]
-    leading: NDArray[np.uint8]
+    channel: Channel
+    frames: array[int] = field(default_factory=lambda: array("q"))
+    keys: array[int] = field(default_factory=lambda: array("q"))
 
-    def to_bytes(self) -> bytes:
-        """The three arrays one after the other."""
-        return self.pts.tobytes() + self.key_pts.tobytes() + self.leading.tobytes()
+    def add(self, pts: int, *, leading: bool = False) -> None:
+        self.frames.append(pts << INDEX_FLAG_BITS | (INDEX_LEADING if leading else 0))
+        if len(self.frames) >= _PART_FRAMES:
+            self.flush()
 
+    def add_key(self, pts: int) -> None:
+        self.keys.append(pts)
+        if len(self.keys) >= _PART_FRAMES:
+            self.flush()
 
-def send_index(video: VideoFile, channel: Channel, alive: Callable[[], None]) -> None:
-    """Find all frames of `video` and send them to the parent."""
-    found = index_video(video, alive)
-    fd = memory_of(found.to_bytes())
-    try:
-        seal(fd)
-        sizes = {"frames": len(found.pts), "keys": len(found.key_pts)}
-        channel.send({"say": "index", "facts": found.facts, **sizes}, fd)
-    finally:
-        os.close(fd)
+    def flush(self) -> None:
+        if not self.frames and not self.keys:
+            return
+        fd = memory_of(self.frames.tobytes() + self.keys.tobytes())
+        try:
+            seal(fd)
+            self.channel.send({"say": "index-part", "frames": len(self.frames), "keys": len(self.keys)}, fd)
+        finally:
+            os.close(fd)
+        self.frames, self.keys = array("q"), array("q")
 
-
-def index_video(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
-    """Find all frames of `video`; `alive` is called for every packet.
-
-    Frames are counted by decoding where the container's times don't tell them apart: AVI, and files in which a time is
-    missing or stands twice. Raises `RefusedError` where nothing decodes.
-    """
-    found = None if video.container_name == "avi" else _from_packets(video, alive)
-    if found is None:
-        video.rewind()
-        found = _by_decoding(video, alive)
-    return found
+    def forget(self) -> None:
+        """Make what was sent so far void."""
+        self.frames, self.keys = array("q"), array("q")
+        self.channel.send({"say": "index-void"})
 
 
-def _from_packets(video: VideoFile, alive: Callable[[], None]) -> FoundFrames | None:
-    """The index from presentation times alone, or None where a shown frame has none or two share one."""
-    shown, keys = array("q"), array("q")
-    last_pts, last_duration = None, 0
-    flags = bytearray()
-    latest_key: int | None = None
-    first_frame: VideoFrame | None = None
-    is_vp8 = video.codec_name == "vp8"
-    for packet in video.packets():
-        alive()
-        if first_frame is None:
-            first_frame = next(iter(video.decode(packet)[0]), None)
-        pts = packet.pts
-        if pts is None:
-            return None
-        if latest_key is None or (packet.is_keyframe and video.starts_group(packet)):
-            latest_key = pts
-            keys.append(pts)
-        if packet.is_discard or (is_vp8 and _is_hidden(packet)):
-            continue
-        shown.append(pts)
-        flags.append(_LEADING if pts < latest_key else 0)
-        if last_pts is None or pts > last_pts:
-            last_pts, last_duration = pts, packet.duration or 0
-    first_frame = first_frame or next(iter(video.drain()), None)
-    if first_frame is None or not shown:
-        raise RefusedError("nothing_decodes")
-    pts_array, leading = _in_order(shown, flags)
-    if bool((pts_array[1:] == pts_array[:-1]).any()):
-        return None
-    key_pts = np.unique(np.frombuffer(keys, np.int64))
-    facts = {**facts_of(video, first_frame), "counted_by": "index", "last_duration": last_duration}
-    return FoundFrames(facts, pts_array, key_pts, leading)
+class _PacketTimes:
+    """One pass that takes every frame's time from its packet."""
+
+    def __init__(self, video: VideoFile, parts: _Parts) -> None:
+        self._video = video
+        self._parts = parts
+        self._is_vp8 = video.codec_name == "vp8"
+        self._check = _OrderCheck(video)
+        self._damage = _DamageSpans()
+        self._packets = 0
+        self._latest_key: int | None = None
+        self._latest_pts: int | None = None
+        """The greatest time of all packets so far, shown or not."""
+        self._last: tuple[int, int] | None = None
+        """Time and duration of the last shown frame so far."""
+
+    def read(self, alive: Callable[[], None]) -> dict[str, Any]:
+        """Add all frames to the parts and return what else is found. Raises `TimesUnknownError` and `RefusedError`."""
+        video = self._video
+        packets = video.packets()
+        if video.container_name == "avi" and video.avi_times is None:
+            raise TimesUnknownError
+        for packet in packets:
+            alive()
+            self._packets += 1
+            self._check.take(packet)
+            if packet.is_corrupt or video.saw_damage:
+                video.saw_damage = False
+                self._damage.begin(self._latest_key)
+            if packet.pts is None:
+                if video.avi_times is None or not video.avi_times.is_frameless(packet):
+                    raise TimesUnknownError
+                continue
+            self._add(packet, packet.pts)
+        self._damage.end(self._latest_pts)
+        damaged = video.saw_damage or bool(self._damage.spans)
+        first_frame = self._check.finish()
+        lost = video.avi_times.lost if video.avi_times else []
+        for pts in lost:
+            self._parts.add(pts)
+        if first_frame is None or self._last is None:
+            raise RefusedError("nothing_decodes")
+        tail = tail_of(video, self._packets, self._last[0], damaged=damaged)
+        times = {"last_duration": self._last[1], "frames_lost": len(lost), "damage": self._damage.spans, **tail}
+        return _found(video, first_frame, "index", **times)
+
+    def _add(self, packet: Packet[VideoStream], pts: int) -> None:
+        if abs(pts) >= _LARGEST_TIME:
+            raise TimesUnknownError
+        if self._latest_key is None or (packet.is_keyframe and self._video.starts_group(packet)):
+            if self._latest_pts is not None and pts <= self._latest_pts:
+                raise TimesUnknownError
+            self._damage.end(pts)
+            self._latest_key = pts
+            self._parts.add_key(pts)
+        if self._is_vp8 and _is_hidden(packet):
+            return
+        if self._latest_pts is None or pts > self._latest_pts:
+            self._latest_pts = pts
+        if packet.is_discard:
+            return
+        self._parts.add(pts, leading=pts < self._latest_key)
+        if self._last is None or pts > self._last[0]:
+            self._last = pts, packet.duration or 0
+
+
+class _DamageSpans:
+    """Stretches of time, each from a group of pictures that something broken was found in to the next whole one."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        self._start: int | None = None
+
+    def begin(self, key_pts: int | None) -> None:
+        if self._start is None:
+            self._start = key_pts
+
+    def end(self, pts: int | None) -> None:
+        if self._start is None or pts is None:
+            return
+        if len(self.spans) >= _MOST_SPANS:
+            self._start = self.spans.pop()[0]
+        self.spans.append((self._start, pts))
+        self._start = None
+
+
+class _OrderCheck:
+    """Decodes the first packets: for the first picture, and in AVI to see whether frames come as their times say."""
+
+    def __init__(self, video: VideoFile) -> None:
+        self._video = video
+        self._wanted = _CHECKED_FRAMES if video.container_name == "avi" else 1
+        self._times: list[int] = []
+        self._decoded: list[int | None] = []
+        self._first_frame: VideoFrame | None = None
+
+    def take(self, packet: Packet[VideoStream]) -> None:
+        if len(self._decoded) >= self._wanted:
+            return
+        if packet.pts is not None:
+            self._times.append(packet.pts)
+        frames, whole = self._video.decode(packet)
+        self._collect(frames)
+        if not whole and self._first_frame is not None:
+            self._wanted = 0
+        if len(self._decoded) >= self._wanted:
+            self._compare()
+            self._video.drain()
+
+    def finish(self) -> VideoFrame | None:
+        """The first frame that could be decoded."""
+        if len(self._decoded) < self._wanted:
+            self._collect(self._video.drain())
+            self._compare()
+        return self._first_frame
+
+    def _collect(self, frames: list[VideoFrame]) -> None:
+        for frame in frames:
+            self._first_frame = self._first_frame or frame
+            self._decoded.append(frame.pts)
+
+    def _compare(self) -> None:
+        # Where the times are the container's own, frames may be hidden, or need others that were cut off before them.
+        if self._video.container_name != "avi" or not self._wanted:
+            return
+        if self._decoded != sorted(self._times)[: len(self._decoded)]:
+            raise TimesUnknownError
 
 
 def _is_hidden(packet: Packet[VideoStream]) -> bool:
@@ -104,23 +226,13 @@ def _is_hidden(packet: Packet[VideoStream]) -> bool:
     return not memoryview(packet)[0] >> 4 & 1
 
 
-def _in_order(shown: array[int], flags: bytearray) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Sort the times with their flags; in place, since a ten-hour video has a million of them."""
-    packed = np.frombuffer(shown, np.int64)
-    packed <<= _FLAG_BITS
-    packed |= np.frombuffer(flags, np.uint8)
-    packed.sort()
-    leading = (packed & _LEADING != 0).astype(np.uint8)
-    packed >>= _FLAG_BITS
-    return packed, leading
-
-
-def _by_decoding(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
-    """Decode everything and count: frame n stands at n / rate."""
-    count = 0
+def _count(video: VideoFile, alive: Callable[[], None]) -> dict[str, Any]:
+    """Decode everything and count: frame n stands at n / rate. Raises `RefusedError` where nothing decodes."""
+    packets, count = 0, 0
     first_frame: VideoFrame | None = None
-    for packet in video.packets():
+    for packet in video.untimed_packets():
         alive()
+        packets += 1
         frames, _ = video.decode(packet)
         first_frame = first_frame or next(iter(frames), None)
         count += len(frames)
@@ -129,5 +241,4 @@ def _by_decoding(video: VideoFile, alive: Callable[[], None]) -> FoundFrames:
     count += len(rest)
     if first_frame is None:
         raise RefusedError("nothing_decodes")
-    facts = {**facts_of(video, first_frame), "counted_by": "decoding", "last_duration": 1}
-    return FoundFrames(facts, np.arange(count, dtype=np.int64), np.zeros(1, np.int64), np.zeros(count, np.uint8))
+    return _found(video, first_frame, "decoding", frames=count, **tail_of(video, packets, count - 1, damaged=False))

@@ -22,7 +22,7 @@ from tasks.frame_buffers import FrameBuffers, SampleOrReason
 from tasks.settings import DecodeSettings
 
 _PROGRAM = Path(__file__).with_name("decode_worker.py")
-_WITH_MEMORY = ("chunk", "index")
+_WITH_MEMORY = ("chunk", "index-part")
 _PASSED_ON = ("LD_LIBRARY_PATH", "TMPDIR")
 
 

@@ -12,12 +12,15 @@ import mmap
 import os
 import socket
 import struct
-import tempfile
 from dataclasses import dataclass
 from typing import Any
 
 CHUNKS_AHEAD = 2
 """Chunks of frames that the worker may have sent and the parent not yet taken."""
+INDEX_FLAG_BITS = 1
+"""An index travels as times shifted left by so many bits, so that it is sorted together with its flags."""
+INDEX_LEADING = 1
+"""The flag of a frame that is decoded after a keyframe and shown before it."""
 ALIVE_EVERY_S = 1.0
 """A working worker says so at least this often."""
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -87,6 +90,8 @@ def new_memory(size_bytes: int) -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("reelmill", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, max(1, size_bytes))

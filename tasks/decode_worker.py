@@ -67,7 +67,7 @@ class Worker:
             raise ValueError(f"no such order: {order['do']}")
 
     def _index(self, order: dict[str, Any]) -> None:
-        send_index(self._open(order), self._channel, self._alive)
+        send_index(self._open(order), self._channel, self._alive, counting=bool(order.get("counting")))
 
     def _decode(self, order: dict[str, Any], fd: int) -> None:
         count = order["samples"]

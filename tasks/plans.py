@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PermanentError
-from tasks.sampling import CountedBy, VideoIndex, find_rate, part_of, sample_frames
+from tasks.frame_rates import find_rate
+from tasks.sampling import part_of, sample_frames
 from tasks.settings import DecodeSettings
+from tasks.video_index import CountedBy, VideoIndex
 
 PLAN_VERSION = 1
 """Raised by hand when the same video and rate would give another plan."""

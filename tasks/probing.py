@@ -5,19 +5,19 @@ The parent's side: nothing here decodes, and av is never imported in this proces
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
-from tasks.decode_protocol import ChannelClosedError, map_memory
+from tasks.decode_protocol import ChannelClosedError
 from tasks.decode_workers import DecodeWorkers
-from tasks.sampling import VideoIndex, duration, find_rate
+from tasks.frame_rates import find_rate
+from tasks.index_parts import IndexParts, UnorderedTimesError, counted_index, frames_cut_off, timed_index
+from tasks.sampling import duration
 from tasks.settings import DecodeSettings
 from tasks.video_facts import VideoFacts
-from tasks.video_refusals import VideoUnreadableError, refusal_of
+from tasks.video_index import VideoIndex
+from tasks.video_refusals import VideoUnreadableError, refusal_of, shown_name
 
 ATTEMPTS = 2
 """Workers that may fail at an order before it is given up."""
@@ -46,7 +46,7 @@ def probe(
         except DecodeWorkerError as error:
             if attempt == ATTEMPTS:
                 raise DecodeWorkerError(
-                    f"{path.name} could not be read: {error}; try again, or convert the file."
+                    f"{shown_name(path)} could not be read: {error}; try again, or convert the file."
                 ) from error
     raise AssertionError("unreachable")
 
@@ -55,7 +55,7 @@ def existing_file(path: Path) -> Path:
     """The absolute path of an ordinary file. Raises `VideoUnreadableError` where there is none."""
     path = path.expanduser().absolute()
     if not path.is_file():
-        raise VideoUnreadableError(f"there is no file {path}; check the path.")
+        raise VideoUnreadableError(f"there is no file {shown_name(path, whole=True)}; check the path.")
     return path
 
 
@@ -66,35 +66,37 @@ def order_for(what: str, path: Path, settings: DecodeSettings) -> dict[str, Any]
 
 def read_index(worker: DecodeWorker, path: Path, settings: DecodeSettings) -> tuple[VideoFacts, VideoIndex]:
     """Ask a worker for facts and index. Raises `VideoUnreadableError` or one of its kinds, and `DecodeWorkerError`."""
-    worker.ask(order_for("index", path, settings))
-    message, fd = worker.answer()
-    if message["say"] == "refused":
-        raise refusal_of(path, message)
-    if fd is None:
-        raise DecodeWorkerError(f"the decode worker said {message['say']!r} where an index was due")
-    frames, keys = message["frames"], message["keys"]
+    order = order_for("index", path, settings)
     try:
-        memory = map_memory(fd, 9 * frames + 8 * keys)
-    except ChannelClosedError as error:
-        raise DecodeWorkerError(str(error)) from error
-    facts = message["facts"]
-    average_rate = Fraction(facts.pop("average_rate")) if facts["average_rate"] else None
-    counted = facts["counted_by"] == "decoding"
-    time_base = Fraction(facts.pop("time_base"))
-    index = VideoIndex(
-        pts=np.frombuffer(memory, np.int64, frames, 0),
-        key_pts=np.frombuffer(memory, np.int64, keys, 8 * frames),
-        leading=np.frombuffer(memory, np.bool_, frames, 8 * (frames + keys)),
-        time_base=1 / (average_rate or Fraction(1)) if counted else time_base,
-        average_rate=average_rate,
-        last_duration=facts.pop("last_duration"),
-        counted_by=facts["counted_by"],
-    )
+        return _ask_for_index(worker, order, path)
+    except UnorderedTimesError:
+        return _ask_for_index(worker, {**order, "counting": True}, path)
+
+
+def _ask_for_index(worker: DecodeWorker, order: dict[str, Any], path: Path) -> tuple[VideoFacts, VideoIndex]:
+    worker.ask(order)
+    parts = IndexParts()
+    while True:
+        message, fd = worker.answer()
+        if message["say"] == "refused":
+            raise refusal_of(path, message)
+        if message["say"] == "index":
+            break
+        try:
+            parts.take_in(message, fd)
+        except ChannelClosedError as error:
+            raise DecodeWorkerError(str(error)) from error
+    facts, times = message["facts"], message["times"]
+    if facts["counted_by"] == "decoding":
+        index, lost = counted_index(times), 0
+    else:
+        index, lost = timed_index(facts["container"], times, parts)
     rate = find_rate(index)
     return VideoFacts(
         **facts,
         rate=str(rate.fps),
         constant_rate=rate.constant,
-        frame_count=frames,
+        frame_count=index.frame_count,
+        frames_missing=lost + frames_cut_off(times, index, rate),
         duration_s=float(duration(index, rate)),
     ), index

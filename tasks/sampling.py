@@ -8,26 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PermanentError
-
-CountedBy = Literal["index", "decoding"]
+from tasks.frame_rates import VideoRate, say_rate
+from tasks.video_index import VideoIndex
 
 _INT64_LIMIT = 2**62
 _OFFSET_DECIMALS = 10_000
-_COMMON_RATES = (24, 25, 30, 50, 60)
-_OTHER_RATES = (10, 12, 15, 5, 20, 48, 90, 100, 120, 144, 240, 1, 2, 8, 16)
-STANDARD_RATES: tuple[Fraction, ...] = (
-    *(Fraction(rate) for rate in _COMMON_RATES),
-    *(Fraction(rate * 1000, 1001) for rate in _COMMON_RATES),
-    *(Fraction(rate) for rate in _OTHER_RATES),
-    *(Fraction(rate * 1000, 1001) for rate in _OTHER_RATES),
-)
-"""Rates that recordings are meant to have, in the order in which they are tried."""
 
 
 class RateTooHighError(PermanentError):
@@ -36,59 +26,6 @@ class RateTooHighError(PermanentError):
 
 class EmptyPartError(PermanentError):
     """No sample lies between `start_s` and `end_s`."""
-
-
-@dataclass(frozen=True, repr=False)
-class VideoIndex:
-    """Every frame of a video in presentation order, and where decoding can start.
-
-    Attributes:
-        pts: `(n,)` int64, presentation times in `time_base`, strictly increasing. Where the frames were counted by
-            decoding: 0, 1, 2 … in units of one frame.
-        key_pts: `(k,)` int64, presentation times of the keyframes that decoding can start at, increasing; also of
-            those that an edit list hides.
-        leading: `(n,)` bool, true for a frame that is decoded after a keyframe and shown before it.
-        time_base: seconds of one tick.
-        average_rate: what the container says the rate is, if it says anything; only a candidate.
-        last_duration: ticks that the last frame is shown, 0 where the container doesn't say.
-        counted_by: `index` where the container's times are used, `decoding` where frames were decoded and counted.
-
-    """
-
-    pts: NDArray[np.int64]
-    key_pts: NDArray[np.int64]
-    leading: NDArray[np.bool_]
-    time_base: Fraction
-    average_rate: Fraction | None = None
-    last_duration: int = 0
-    counted_by: CountedBy = "index"
-
-    def __post_init__(self) -> None:
-        if self.pts.ndim != 1 or self.pts.shape != self.leading.shape or self.key_pts.ndim != 1:
-            raise ValueError(f"expected pts (n,), leading (n,), key_pts (k,), got {self!r}")
-        if not len(self.pts) or self.time_base <= 0:
-            raise ValueError(f"expected at least one frame and a positive time base, got {self!r}")
-        if len(self.pts) > 1 and not bool((self.pts[1:] > self.pts[:-1]).all()):
-            raise ValueError("expected pts to increase strictly")
-
-    def __repr__(self) -> str:
-        return (
-            f"VideoIndex(pts={self.pts.shape}, key_pts={self.key_pts.shape}, leading={self.leading.shape}, "
-            f"time_base={self.time_base}, average_rate={self.average_rate}, counted_by={self.counted_by!r})"
-        )
-
-    @property
-    def frame_count(self) -> int:
-        """Number of frames."""
-        return len(self.pts)
-
-
-@dataclass(frozen=True)
-class VideoRate:
-    """How fast a video's frames follow each other: `fps` exactly, or on average where the rate varies."""
-
-    fps: Fraction
-    constant: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,53 +39,6 @@ class Samples:
 
     def __repr__(self) -> str:
         return f"Samples(frame_offset={self.frame_offset.shape}, time_offset={self.time_offset.shape})"
-
-
-def find_rate(index: VideoIndex) -> VideoRate:
-    """The rate of a video, and whether it is constant.
-
-    Constant means: every frame's time lies within one tick of i/rate after the first. The rate is the container's
-    where that holds for it, else the first standard rate for which it does, else the simplest fraction; a video
-    without such a rate has (n − 1) / (time from the first to the last frame). One frame: the container's, else 1.
-    """
-    if index.counted_by == "decoding" or index.frame_count == 1:
-        return VideoRate(index.average_rate or Fraction(1), constant=True)
-    low, high = _step_bounds(index.pts)
-    if low > high:
-        span = int(index.pts[-1]) - int(index.pts[0])
-        return VideoRate((index.frame_count - 1) / (span * index.time_base), constant=False)
-    candidates = ([index.average_rate] if index.average_rate else []) + list(STANDARD_RATES)
-    for rate in candidates:
-        if low <= 1 / (rate * index.time_base) <= high:
-            return VideoRate(rate, constant=True)
-    slowest = 1 / (high * index.time_base)
-    fastest = 1 / (low * index.time_base) if low else None
-    return VideoRate(_simplest_between(slowest, fastest), constant=True)
-
-
-def _step_bounds(pts: NDArray[np.int64]) -> tuple[Fraction, Fraction]:
-    """Ticks from frame to frame, least and most, for which every frame i lies within one tick of i steps."""
-    elapsed = pts[1:] - pts[0]
-    steps = np.arange(1, len(pts), dtype=np.int64)
-    return _extreme_ratio(elapsed - 1, steps, largest=True), _extreme_ratio(elapsed + 1, steps, largest=False)
-
-
-def _extreme_ratio(numerators: NDArray[np.int64], denominators: NDArray[np.int64], *, largest: bool) -> Fraction:
-    """The exact largest (or smallest) of the ratios; floats only narrow down which ones are compared exactly."""
-    ratios = numerators / denominators
-    edge = float(ratios.max() if largest else ratios.min())
-    near = np.flatnonzero(np.abs(ratios - edge) <= 4 * np.spacing(abs(edge)))
-    exact = [Fraction(int(numerators[i]), int(denominators[i])) for i in near]
-    return max(exact) if largest else min(exact)
-
-
-def _simplest_between(low: Fraction, high: Fraction | None) -> Fraction:
-    """The fraction with the smallest denominator in [low, high] (no upper end where `high` is None); 0 < low ≤ high."""
-    whole = -(-low.numerator // low.denominator)
-    if high is None or whole <= high:
-        return Fraction(whole)
-    floor = whole - 1
-    return floor + 1 / _simplest_between(1 / (high - floor), 1 / (low - floor) if low > floor else None)
 
 
 def sample_frames(index: VideoIndex, rate: VideoRate, infer_fps: Fraction | None) -> Samples:
@@ -169,14 +59,18 @@ def sample_frames(index: VideoIndex, rate: VideoRate, infer_fps: Fraction | None
         grid = np.arange(count, dtype=np.int64)
         frames = _scaled_floor(grid, rate.fps / fps)
         return Samples(frames, _rounded_seconds(frames, 1 / rate.fps), grid)
-    elapsed = index.pts - index.pts[0]
     if infer_fps is None:
         every = np.arange(index.frame_count, dtype=np.int64)
-        return Samples(every, _rounded_seconds(elapsed, index.time_base), every)
-    end = _end_ticks(index)
-    first = -_scaled_floor(-np.append(elapsed, end), index.time_base * infer_fps)
-    frames = np.flatnonzero(first[:-1] < first[1:]).astype(np.int64)
-    return Samples(frames, _rounded_seconds(elapsed[frames], index.time_base), first[frames])
+        return Samples(every, _rounded_seconds(index.pts - index.pts[0], index.time_base), every)
+    # Every i with i/f before the end, but of those that fall on the last frame no more than the first.
+    last, end = int(index.pts[-1]) - int(index.pts[0]), _end_ticks(index)
+    per_tick = index.time_base * infer_fps
+    grid = np.arange(min(_ceil(last * per_tick) + 1, _ceil(end * per_tick)), dtype=np.int64)
+    on_screen = np.searchsorted(index.pts, _scaled_floor(grid, 1 / per_tick) + index.pts[0], "right")
+    on_screen -= 1
+    grid = grid[np.append(True, on_screen[1:] != on_screen[:-1])]
+    frames = on_screen[grid].astype(np.int64, copy=False)
+    return Samples(frames, _rounded_seconds(index.pts[frames] - index.pts[0], index.time_base), grid)
 
 
 def part_of(
@@ -211,14 +105,6 @@ def part_of(
 def duration(index: VideoIndex, rate: VideoRate) -> Fraction:
     """Seconds from the first frame's appearance to the last frame's end."""
     return index.frame_count / rate.fps if rate.constant else _end_ticks(index) * index.time_base
-
-
-def say_rate(rate: Fraction) -> str:
-    """A rate for people: 25, 0.5, 29.97 (30000/1001)."""
-    if rate.denominator == 1:
-        return str(rate)
-    short = f"{float(rate):g}"
-    return short if Fraction(short) == rate else f"{short} ({rate})"
 
 
 def _end_ticks(index: VideoIndex) -> int:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.sampling import CountedBy
+from tasks.video_index import CountedBy
 
 
 class VideoFacts(BaseModel):
@@ -28,6 +28,9 @@ class VideoFacts(BaseModel):
     """Frames a second, exactly: "25" or "30000/1001"; the average where it varies."""
     constant_rate: bool
     frame_count: int
+    """Frames that are there or were between those that are; some may turn out to be damaged when decoded."""
+    frames_missing: int = 0
+    """Frames known to be absent: swallowed by a hole (listed, as failed), or cut off at the end (not listed)."""
     duration_s: float
     pixel_aspect: str
     """Width to height of one displayed pixel, "1:1" where the file doesn't say."""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tasks.plans import BadPlanError, Plan, make_plan, plan_from_bytes, plan_to_bytes
-from tasks.sampling import EmptyPartError, VideoIndex
+from tasks.sampling import EmptyPartError
 from tasks.settings import DecodeSettings
+from tasks.video_index import VideoIndex
 
 
 def index_with_groups(frames=300, gop=30, counted_by="index"):

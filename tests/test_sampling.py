@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.frame_rates import VideoRate, find_rate
 from tasks.sampling import (
     EmptyPartError,
     RateTooHighError,
-    VideoIndex,
-    VideoRate,
-    find_rate,
     part_of,
     sample_frames,
 )
+from tasks.video_index import VideoIndex
 
 NTSC = Fraction(30000, 1001)
 
