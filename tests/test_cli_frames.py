@@ -18,8 +18,13 @@ from tests.video_files import make_no_video, make_video, read_all_frames, read_b
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """Two seconds at 30 frames a second, stored on its side."""
-    return make_video(tmp_path_factory.mktemp("video") / "clip.mp4", rotation=90, b_frames=2)
+    """Two seconds at 30 frames a second, yellowish, stored on its side."""
+    folder = tmp_path_factory.mktemp("video")
+    return make_video(folder / "clip.mp4", rotation=90, stored=lambda shown: np.rot90(tinted(shown)), b_frames=2)
+
+
+def tinted(pixels):
+    return (pixels * [1, 0.9, 0.8]).astype(np.uint8)
 
 
 def frames(capsys, *arguments, status=0):

@@ -122,11 +122,17 @@ def pixels_of(items):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "name", "colour_range"),
-    [(5, "bt601", FULL), (1, "bt709", LIMITED), (1, "bt709", FULL), (9, "bt2020", LIMITED)],
+    ("matrix", "name", "colour_range", "codec"),
+    [
+        (5, "bt601", FULL, "libx264"),
+        (1, "bt709", LIMITED, "libx264"),
+        (1, "bt709", FULL, "libvpx-vp9"),
+        (9, "bt2020", LIMITED, "libvpx-vp9"),
+    ],
 )
-def test_colours_follow_the_streams_flags(tmp_path, matrix, name, colour_range):
-    stored = Stored("yuv444p", "libx264", {"qp": "0"}, matrix=matrix, colour_range=colour_range)
+def test_colours_follow_the_streams_flags(tmp_path, matrix, name, colour_range, codec):
+    lossless = {"libx264": {"qp": "0"}, "libvpx-vp9": {"lossless": "1"}}
+    stored = Stored("yuv444p", codec, lossless[codec], matrix=matrix, colour_range=colour_range)
     planes = patches(matrix)
     path = stored.write(tmp_path / "video.mp4", [planes])
 
