@@ -1,6 +1,6 @@
 """A video's bytes as a local file: in place where the store is a directory, else a bounded cache of checked copies.
 
-Copies are named by video id under `{cache_dir}/videos`; their time of change is when they were last asked for.
+Copies are named by video id under `{cache_dir}/videos`; their time of access is when they were last asked for.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from datetime import datetime
 from pathlib import Path
 
 from models.errors import PassingError
+from tasks.file_stamps import FileStamp, stamp_of
 from tasks.settings import StoreSettings
 from tasks.store_interface import PARTIAL_PREFIX, KeyNotFoundError, Store
 from tasks.video_records import UnknownVideoError, Video, is_video_id, record_key, source_key
+from tasks.video_refusals import VideoChangedError
 
 IN_USE_S = 3600.0
 """A copy asked for within this time is taken to be in use; longer jobs ask again for each segment."""
+
+_checked: dict[Path, tuple[str, FileStamp]] = {}
+"""Files whose bytes this process has seen to have that SHA-256, as they were then."""
 
 
 class VideoDamagedError(PassingError):
@@ -30,21 +35,39 @@ class VideoDamagedError(PassingError):
 def video_file(store: Store, video: Video, cache_dir: Path) -> Path:
     """Return a local file with the video's bytes; cheap when asked again, which also keeps a copy from being dropped.
 
-    Raises `UnknownVideoError` where the bytes are gone, `VideoDamagedError`, and the store's errors.
+    A process checks the bytes themselves when it first meets them, and again when the file was written to or replaced;
+    a copy that is not right is fetched again. Raises `UnknownVideoError` where the bytes are gone, `VideoChangedError`
+    where those in the store are not the registered ones any more, `VideoDamagedError`, and the store's errors.
     """
     in_place = store.local_path(source_key(video.video_id))
     path = cached_path(cache_dir, video.video_id) if in_place is None else in_place
     with suppress(FileNotFoundError):
-        if path.stat().st_size == video.size_bytes:
-            if in_place is None:
-                os.utime(path)
-            return path
+        stamp = stamp_of(path)
+        if stamp.size_bytes == video.size_bytes:
+            if _has_bytes_of(video, path, stamp):
+                if in_place is None:
+                    os.utime(path, ns=(time.time_ns(), stamp.mtime_ns))
+                return path
+            if in_place is not None:
+                raise VideoChangedError(
+                    f"The bytes of video {video.video_id} in the store are not those that were registered; "
+                    "delete it and register it again."
+                )
     if in_place is not None:
         raise UnknownVideoError(f"The bytes of video {video.video_id} are gone or cut off; register it again.")
     drop_unregistered_copies(store, cache_dir)
     make_room(cache_dir, video.size_bytes, StoreSettings().video_cache_bytes)
     _fetch_checked(store, video, path)
     return path
+
+
+def _has_bytes_of(video: Video, path: Path, stamp: FileStamp) -> bool:
+    if _checked.get(path) == (video.sha256, stamp):
+        return True
+    if sha256_of(path) != video.sha256:
+        return False
+    _checked[path] = video.sha256, stamp
+    return True
 
 
 def cached_path(cache_dir: Path, video_id: str) -> Path:
@@ -97,10 +120,10 @@ def drop_leftovers(cache_dir: Path, before: datetime) -> int:
 
 def make_room(cache_dir: Path, size_bytes: int, cap_bytes: int) -> None:
     """Remove the copies longest unused until `size_bytes` more fit under the cap, sparing those in use."""
-    copies = sorted(((path, path.stat()) for path in _copies(cache_dir)), key=lambda item: item[1].st_mtime)
+    copies = sorted(((path, path.stat()) for path in _copies(cache_dir)), key=lambda item: item[1].st_atime)
     total_bytes = sum(facts.st_size for _, facts in copies)
     for path, facts in copies:
-        if total_bytes + size_bytes <= cap_bytes or facts.st_mtime > time.time() - IN_USE_S:
+        if total_bytes + size_bytes <= cap_bytes or facts.st_atime > time.time() - IN_USE_S:
             return
         path.unlink(missing_ok=True)
         total_bytes -= facts.st_size
@@ -122,6 +145,7 @@ def _fetch_checked(store: Store, video: Video, path: Path) -> None:
                 "try again, and if it stays so delete and register it again."
             )
         partial.replace(path)
+        _checked[path] = video.sha256, stamp_of(path)
     except KeyNotFoundError:
         raise UnknownVideoError(f"The bytes of video {video.video_id} are gone; register it again.") from None
     finally:

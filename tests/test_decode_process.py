@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
-from tasks.decoding import extract
+from tasks.decoding import ExtractedFrame, extract
 from tasks.plans import make_plan
 from tasks.probing import probe
 from tasks.settings import DecodeSettings
@@ -101,6 +102,25 @@ def test_the_worker_carries_no_credentials(monkeypatch):
     assert b"very-secret" not in environment
 
 
+def test_nothing_can_be_reached_from_the_workers_network():
+    program = (
+        f"import socket, sys; sys.path.append({str(ROOT)!r})\n"
+        "from tasks.decode_confinement import leave_network\n"
+        "print(leave_network(), flush=True)\n"
+        "socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=5)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", program, str(server.getsockname()[1])]
+        result = subprocess.run(command, capture_output=True, text=True)
+    if result.stdout == "False\n":
+        pytest.skip("the kernel gives no network namespace to who asks here")
+    assert result.stdout == "True\n"
+    assert "Network is unreachable" in result.stderr
+    with DecodeWorker(DecodeSettings()) as worker:
+        assert worker.hear() is None
+        assert Path(f"/proc/{worker.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+
+
 def modules_after(statement):
     program = f"import sys; sys.path.append({str(ROOT)!r}); {statement}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)
@@ -143,3 +163,45 @@ def test_no_descriptor_is_left_open(video):
     for _ in range(2):
         use()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+HOSTILE_CHUNKS = {
+    "no buffer": {"frames": [[0, 0, 96, 160]]},
+    "unknown buffer": {"buffer": 7, "frames": [[0, 0, 96, 160]]},
+    "outside of it": {"buffer": 1, "frames": [[0, 2**24 - 1, 96, 160]]},
+    "before it": {"buffer": 1, "frames": [[0, -1, 96, 160]]},
+    "larger than it": {"buffer": 1, "frames": [[0, 0, 96, 2**40]]},
+    "negative sides": {"buffer": 1, "frames": [[0, 0, -96, -160]]},
+    "too many pixels": {"buffer": 1, "frames": [[0, 0, 160, 161]]},
+    "another sample": {"buffer": 1, "frames": [[1, 0, 96, 160]]},
+    "no numbers": {"buffer": 1, "frames": [["0", None, 96, 160]]},
+    "no frames": {"buffer": 1},
+    "a buffer without a number": {"buffer": {}, "frames": []},
+    "memory that may fall away": {"buffer": 1, "frames": [[0, 0, 96, 160]]},
+}
+
+
+@pytest.fixture(scope="module")
+def plan(video):
+    return make_plan(probe(video)[1], infer_fps=None)
+
+
+@pytest.mark.parametrize("name", HOSTILE_CHUNKS)
+def test_what_a_hostile_worker_says_is_never_trusted(video, plan, tmp_path, monkeypatch, name):
+    """A program that speaks the protocol in bad faith stands in for a worker that its file has taken over."""
+    program = tmp_path / "decode_worker.py"
+    program.write_text(
+        f"import json, os, socket, sys\nsys.path.append({str(ROOT)!r})\n"
+        "from tasks.decode_protocol import Channel, new_memory, seal_size\n"
+        "channel = Channel(socket.socket(fileno=int(sys.argv[1])))\n"
+        "channel.receive()\nfd = new_memory(2**24)\n"
+        f"{'' if name == 'memory that may fall away' else 'seal_size(fd)'}\n"
+        f"message = {HOSTILE_CHUNKS[name]!r}\n"
+        "channel.send({'say': 'chunk', 'forgotten': [], **message}, fd if message.get('buffer') == 1 else None)\n"
+        "channel.receive()\n"
+    )
+    monkeypatch.setattr("tasks.decode_process._PROGRAM", program)
+    settings = DecodeSettings(workers=1, max_pixels=160 * 96)
+    frames = [item for item in extract(video, plan, [0], settings=settings) if isinstance(item, ExtractedFrame)]
+    assert len(frames) == 240
+    assert all(frame.pixels is None and frame.passing for frame in frames)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -15,9 +18,11 @@ class Brightness:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.batches_of_values: list[list[int]] = []
 
     def predict(self, frames):
         self.batches.append(len(frames))
+        self.batches_of_values.append([int(frame[0, 0, 0]) for frame in frames])
         assert len({frame.shape for frame in frames}) == 1
         if any(frame[0, 0, 0] == 13 for frame in frames):
             raise ValueError("unlucky")
@@ -94,6 +99,38 @@ def test_deterministic_batches_end_with_their_segment() -> None:
     of = plan(3, 3, 3)
     _, model, _ = run(of, items(of), deterministic=True)
     assert model.batches == [3, 3, 3]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_deterministic_batches_hold_the_same_samples_in_whatever_order_frames_come(seed) -> None:
+    of = plan(10, 3, 6)
+    values = [None if sample in (5, 12) else sample + 20 for sample in range(19)]
+    frames = [item for item in items(of, values=values) if isinstance(item, ExtractedFrame)]
+    random.Random(seed).shuffle(frames)
+    left = Counter(frame.segment for frame in frames)
+    stream = []
+    for frame in frames:
+        stream.append(frame)
+        left[frame.segment] -= 1
+        if not left[frame.segment]:
+            stream.append(SegmentEnd(frame.segment))
+    model = Brightness()
+    shards, _, advanced = run(of, stream, model, deterministic=True)
+    assert sorted(model.batches_of_values) == [
+        [20, 21, 22, 23],
+        [24, 26, 27],
+        [28, 29],
+        [30, 31],
+        [33, 34, 35, 36],
+        [37, 38],
+    ]
+    assert advanced == 19
+    for segment, (start, stop) in enumerate(of.segments):
+        outcomes = shards[segment]
+        assert [outcome.frame_offset for outcome in outcomes] == [sample * 5 for sample in range(start, stop)]
+        assert [outcome.element is None for outcome in outcomes] == [value is None for value in values[start:stop]]
+        good = [outcome for outcome in outcomes if outcome.element is not None]
+        assert confidences(good) == [value for value in values[start:stop] if value is not None]
 
 
 def test_frames_of_different_shapes_never_share_a_batch() -> None:

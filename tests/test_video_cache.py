@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.file_stamps import stamp_of
 from tasks.store import LocalStore, S3Store
 from tasks.video_cache import (
     VideoDamagedError,
@@ -18,6 +19,7 @@ from tasks.video_cache import (
     make_room,
     video_file,
 )
+from tasks.video_refusals import VideoChangedError
 from tasks.videos import UnknownVideoError, Video, delete_video, register_file
 from tests.video_files import make_video
 
@@ -55,7 +57,8 @@ def test_a_copy_is_fetched_once(s3_store: S3Store, video: Video, film: Path, cac
     os.utime(path, (1, 1))
     monkeypatch.setattr(s3_store, "fetch", lambda *_, **__: pytest.fail("fetched again"))
     assert video_file(s3_store, video, cache) == path
-    assert time.time() - path.stat().st_mtime < 60
+    assert time.time() - path.stat().st_atime < 60
+    assert path.stat().st_mtime == 1
     assert [other.name for other in path.parent.iterdir()] == [video.video_id]
 
 
@@ -73,6 +76,41 @@ def test_a_copy_that_is_cut_off_is_fetched_again(s3_store: S3Store, video: Video
     path = video_file(s3_store, video, cache)
     path.write_bytes(b"cut off")
     assert video_file(s3_store, video, cache).read_bytes() == film.read_bytes()
+
+
+def test_a_copy_that_is_found_is_checked_before_its_first_use(
+    s3_store: S3Store, video: Video, film: Path, cache: Path, monkeypatch
+) -> None:
+    path = cached_path(cache, video.video_id)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(video.size_bytes))
+    assert video_file(s3_store, video, cache).read_bytes() == film.read_bytes()
+    path.write_bytes(bytes(video.size_bytes))
+    assert video_file(s3_store, video, cache).read_bytes() == film.read_bytes()
+    monkeypatch.setattr("tasks.video_cache.sha256_of", lambda _: pytest.fail("checked again"))
+    assert video_file(s3_store, video, cache) == path
+
+
+def test_bytes_in_a_directory_that_are_not_the_registered_ones_are_refused(
+    tmp_path: Path, film: Path, cache: Path
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    video = register_file(store, film)
+    path = video_file(store, video, cache)
+    path.chmod(0o600)
+    path.write_bytes(bytes(video.size_bytes))
+    with pytest.raises(VideoChangedError, match="not those that were registered; delete it and register it again"):
+        video_file(store, video, cache)
+    path.write_bytes(film.read_bytes())
+    assert video_file(store, video, cache) == path
+
+
+def test_a_copy_that_is_asked_for_again_is_the_same_file_to_who_reads_it(
+    s3_store: S3Store, video: Video, cache: Path
+) -> None:
+    before = stamp_of(video_file(s3_store, video, cache))
+    os.utime(cached_path(cache, video.video_id), ns=(1, before.mtime_ns))
+    assert stamp_of(video_file(s3_store, video, cache)) == before
 
 
 def test_the_longest_unused_copies_make_room_and_those_in_use_stay(cache: Path) -> None:
