@@ -1,6 +1,7 @@
 """One measurement in a process of its own: `python -m tests.benchmarks.decode_once '{…}'` prints its figures as JSON.
 
-The order names reader, mode, video and frames, the core to stay on (none: any), and a file for the frames' signatures.
+The order names reader, mode, video and frames, the core to stay on (none: any), seconds after which SIGALRM ends it,
+and a file for the frames' signatures.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -34,11 +36,13 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
         Path(order["path"]), order["fps"], range(0, order["stop"], order["step"]), order["width"], order["height"]
     )
     signatures = []
+    signal.setitimer(signal.ITIMER_REAL, order["limit_s"])
     wall, cpu = time.perf_counter(), cpu_s()
     for frame in mode(wanted):
         signatures.append(signature(frame))
     figures = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_s() - cpu, "frames": len(signatures)}
-    if order["signatures"] and len({len(each) for each in signatures}) == 1:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if len({len(each) for each in signatures}) == 1:
         np.save(order["signatures"], np.stack(signatures))
     return figures
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,8 @@ _TRIED = 4
 _PATIENCE = 4.0
 _LEAST_PATIENCE_S = 15.0
 """A run is given up after so long, or so many times the fastest right run of its cell, whichever is more."""
+_START_S = 120.0
+"""No library takes so long to be imported."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +89,21 @@ def run_once(
     core: int | None = 0,
     reference: NDArray[np.uint8] | None = None,
     watch_memory: bool = False,
-    timeout_s: float | None = None,
+    limit_s: float = 3600.0,
     environment: dict[str, str] | None = None,
     keep_signatures: Path | None = None,
 ) -> Run:
     """Measure in a fresh process on one core (None: on any). A crash or a wrong frame is a `Run` that says so.
 
-    `reference` is `(frames, bytes)`, the signatures of all frames; without it nothing is called right or wrong.
+    `reference` is `(frames, bytes)`, the signatures of all frames; without it nothing is called right or wrong. After
+    `limit_s` on its clock a run is given up.
     """
     with tempfile.TemporaryDirectory(prefix="bench-decode-") as folder:
         signatures = Path(folder) / "signatures.npy"
         video = {"path": str(cell.path), "fps": cell.fps, "stop": cell.stop, "step": cell.step}
-        order = {"reader": reader, "mode": mode, "core": core, "signatures": str(signatures), **video}
-        told = json.dumps({**order, "width": cell.width, "height": cell.height})
-        figures, peak_bytes, why = _child(told, watch_memory, timeout_s, environment or {})
+        video |= {"width": cell.width, "height": cell.height}
+        order = {"reader": reader, "mode": mode, "core": core, "limit_s": limit_s, "signatures": str(signatures)}
+        figures, peak_bytes, why = _child(order | video, watch_memory, environment or {})
         if keep_signatures and signatures.exists():
             shutil.move(signatures, keep_signatures)
         if not why and signatures.exists() and reference is not None:
@@ -111,11 +114,11 @@ def run_once(
 
 
 def _child(
-    told: str, watch_memory: bool, timeout_s: float | None, environment: dict[str, str]
+    order: dict[str, Any], watch_memory: bool, environment: dict[str, str]
 ) -> tuple[dict[str, Any], int | None, str]:
     """Figures, peak memory and what went wrong."""
-    command = [sys.executable, "-m", "tests.benchmarks.decode_once", told]
-    started = time.monotonic()
+    command = [sys.executable, "-m", "tests.benchmarks.decode_once", json.dumps(order)]
+    timeout_s = order["limit_s"] + _START_S
     with subprocess.Popen(
         command,
         env={**os.environ, **ONE_THREAD, **environment},
@@ -133,7 +136,9 @@ def _child(
                 said, complaint = child.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, 9)
-            return {}, None, f"given up after {time.monotonic() - started:.0f} s"
+            return {}, None, f"given up after {timeout_s:.0f} s with its start"
+    if child.returncode == -signal.SIGALRM:
+        return {}, None, f"given up after {order['limit_s']:.0f} s"
     if child.returncode:
         last_words = (complaint.strip().splitlines() or [""])[-1]
         return {}, None, f"ended with status {child.returncode}: {last_words[:200]}"
@@ -156,7 +161,7 @@ def measure_cell(
 
     def told(runs: list[Run], tried: Cell, reader: str, mode: str, *, watch_memory: bool) -> None:
         fastest_s = min((run.wall_s for run in runs if run.right), default=3600.0)
-        timeout_s = max(_LEAST_PATIENCE_S, _PATIENCE * fastest_s)
+        limit_s = max(_LEAST_PATIENCE_S, _PATIENCE * fastest_s)
         runs.append(
             run_once(
                 tried,
@@ -165,7 +170,7 @@ def measure_cell(
                 core=core,
                 reference=reference,
                 watch_memory=watch_memory,
-                timeout_s=timeout_s,
+                limit_s=limit_s,
             )
         )
         tell(runs[-1])

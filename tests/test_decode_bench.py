@@ -1,0 +1,78 @@
+"""The benchmark can be trusted: wrong frames are called wrong, crashes don't end it, children's memory counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.benchmarks.decode_rounds import Cell, Run, run_once
+from tests.benchmarks.decode_sampling import judged
+from tests.benchmarks.process_memory import PeakMemory
+from tests.video_files import make_no_video, make_video
+
+WANTED = range(0, 60, 6)
+ALLOCATE = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'b = bytearray(b\"1\") * 80_000_000'])"
+
+
+@pytest.fixture
+def reference() -> NDArray[np.uint8]:
+    """Signatures of sixty frames that are all different."""
+    return np.random.default_rng(0).integers(0, 250, (60, 400), np.uint8)
+
+
+def test_the_frames_wanted_are_right(reference: NDArray[np.uint8]) -> None:
+    verdict = judged(reference[::6], WANTED, reference)
+    assert verdict.right
+    assert verdict.identical == 1.0
+
+
+def test_a_little_other_colours_are_right_and_not_identical(reference: NDArray[np.uint8]) -> None:
+    verdict = judged(reference[::6] + 2, WANTED, reference)
+    assert verdict.right
+    assert verdict.identical == 0.0
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_one_neighbouring_frame_is_wrong(reference: NDArray[np.uint8], shift: int) -> None:
+    given = reference[::6].copy()
+    given[4] = reference[24 + shift]
+    verdict = judged(given, WANTED, reference)
+    assert not verdict.right
+    assert verdict.why == "1 wrong frames, the first for number 24"
+
+
+def test_a_frame_too_few_is_wrong(reference: NDArray[np.uint8]) -> None:
+    assert judged(reference[::6][:-1], WANTED, reference).why == "9 frames of 10"
+
+
+def run(reader: str, mode: str, path: Path, **more: object) -> Run:
+    cell = Cell("test", "5", path, fps=30, stop=60, width=160, height=96, step=6)
+    return run_once(cell, reader, mode, core=None, **more)  # type: ignore[arg-type]
+
+
+def test_readers_give_the_same_frames_each_in_a_process_of_its_own(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "video.mp4", b_frames=2)
+    kept = tmp_path / "kept.npy"
+    every = Cell("test", "all", path, fps=30, stop=60, width=160, height=96, step=1)
+    assert run_once(every, "pyav", "straight through", core=None, keep_signatures=kept).frames == 60
+    ours = run("reelmill", "sparse", path, reference=np.load(kept), watch_memory=True)
+    assert (ours.frames, ours.right, ours.identical, ours.why) == (10, True, 1.0, "")
+    assert ours.cpu_s > 0
+    assert (ours.peak_bytes or 0) > 10_000_000
+
+
+def test_a_reader_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
+    failed = run("pyav", "straight through", make_no_video(tmp_path, "text"))
+    assert not failed.right
+    assert failed.why.startswith("ended with status 1: ")
+
+
+def test_memory_of_childrens_children_counts() -> None:
+    with subprocess.Popen([sys.executable, "-c", ALLOCATE]) as process, PeakMemory(process.pid) as memory:
+        process.wait()
+    assert 80_000_000 < memory.bytes < 160_000_000
