@@ -1,22 +1,24 @@
 """Which packets decoding can truly start at: not every keyframe that a container marks is one.
 
 H.264 files may mark frames whose picture is complete only some frames later (periodic intra refresh), or intra frames
-that later frames look back beyond. Starting there would lose frames or change them. Standard library only.
+that later frames look back beyond. Starting there would lose frames or change them. The standard library and
+unit parsing only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+
+from tasks.decode_units import length_size_of, units_of
 
 _H264_SLICE, _H264_IDR, _H264_SEI = 1, 5, 6
 _SEI_RECOVERY_POINT = 6
 _HEVC_FIRST_IRAP, _HEVC_LAST_IRAP, _HEVC_FIRST_NON_PICTURE = 16, 21, 32
-_START_CODE = b"\0\0\1"
 
 
 def entry_point_test(codec: str, extradata: bytes | None) -> Callable[[memoryview], bool]:
     """A function that says of a keyframe packet's bytes whether decoding can start there and lose nothing."""
-    length_size = _length_size(codec, extradata or b"")
+    length_size = length_size_of(codec, extradata or b"")
     if codec == "h264":
         return lambda packet: _is_h264_entry(packet, length_size)
     if codec == "hevc":
@@ -24,16 +26,10 @@ def entry_point_test(codec: str, extradata: bytes | None) -> Callable[[memoryvie
     return lambda _: True
 
 
-def _length_size(codec: str, extradata: bytes) -> int:
-    """Bytes of a unit's length field (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1); 0 where units follow start codes."""
-    place = {"h264": 4, "hevc": 21}.get(codec, 0)
-    return (extradata[place] & 3) + 1 if len(extradata) > place and extradata[0] == 1 else 0
-
-
 def _is_h264_entry(packet: memoryview, length_size: int) -> bool:
     """An IDR picture, or a recovery point from which on every shown frame is complete (H.264, D.2.8)."""
     recovers_at_once = False
-    for unit in _units(packet, length_size):
+    for unit in units_of(packet, length_size):
         kind = unit[0] & 31
         if kind == _H264_IDR:
             return True
@@ -46,7 +42,7 @@ def _is_h264_entry(packet: memoryview, length_size: int) -> bool:
 
 def _is_hevc_entry(packet: memoryview, length_size: int) -> bool:
     """The first picture unit is an intra random access picture (H.265, table 7-1)."""
-    for unit in _units(packet, length_size):
+    for unit in units_of(packet, length_size):
         kind = unit[0] >> 1 & 63
         if kind < _HEVC_FIRST_NON_PICTURE:
             return _HEVC_FIRST_IRAP <= kind <= _HEVC_LAST_IRAP
@@ -72,25 +68,3 @@ def _run_length(data: bytes, position: int) -> tuple[int, int]:
         value += 255
         position += 1
     return value + (data[position] if position < len(data) else 0), position + 1
-
-
-def _units(packet: memoryview, length_size: int) -> Iterator[memoryview]:
-    """The units of a packet that are not empty, with lengths before them or start codes between them."""
-    if not length_size:
-        data = bytes(packet)
-        start = data.find(_START_CODE)
-        while start >= 0:
-            following = data.find(_START_CODE, start + 3)
-            yield from _if_any(packet[start + 3 : following if following >= 0 else len(data)])
-            start = following
-        return
-    position = 0
-    while position + length_size < len(packet):
-        length = int.from_bytes(packet[position : position + length_size])
-        yield from _if_any(packet[position + length_size : position + length_size + length])
-        position += length_size + length
-
-
-def _if_any(unit: memoryview) -> Iterator[memoryview]:
-    if len(unit):
-        yield unit
