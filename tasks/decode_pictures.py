@@ -4,7 +4,8 @@ Colours follow the frame's own flags, as swscale reads them off the frame: the m
 240M, FCC) and the range (limited or full). What the file doesn't say is BT.601 and limited, whatever the picture's
 size, as FFmpeg, OpenCV and PyAV take it: models were trained on frames that were read so. Grey pictures are full range
 even where they are flagged otherwise, and PQ and HLG are not tone-mapped: FFmpeg's rules too. So the pixels are, bit
-by bit, those of PyAV's `frame.to_ndarray(format="rgb24")`, brought upright; but for matrices at which PyAV raises.
+by bit, those of PyAV's `frame.to_ndarray(format="rgb24")`, brought upright; but for matrices at which PyAV raises, and
+for 16-bit RGB that it misreads.
 
 Runs in the decode worker only: imports av and numpy, and nothing of ours that imports more.
 """
@@ -26,6 +27,8 @@ MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240
 """The matrices that swscale knows, by their code (ISO/IEC 23091-2, 8.3); code 2 says nothing."""
 UNSPECIFIED = 2
 _BT2020_CONSTANT_LUMINANCE = 10
+_MISREAD = {"rgb555be", "bgr555be", "rgb565be", "bgr565be"}
+"""Raw 16-bit QuickTime: swscale takes the bytes of a pixel the wrong way round, unless it only has to swap them."""
 
 
 TOO_LARGE = "the frame has more pixels than are allowed"
@@ -55,6 +58,8 @@ class Pictures:
         width, height = orientation.turned(self._size) if self._size else (frame.width, frame.height)
         _replace_unknown_matrix(frame)
         try:
+            if frame.format.name in _MISREAD:
+                frame = self._reformatter.reformat(frame, format=frame.format.name[:-2] + "le", threads=1)
             rgb = self._reformatter.reformat(frame, width, height, format="rgb24", threads=1)
         except (av.error.FFmpegError, ValueError) as error:
             raise PictureError(NO_RGB) from error

@@ -206,6 +206,17 @@ def test_grey_and_rgb_are_full_range(tmp_path, pix_fmt, bits):
     assert levels_off(pixels, expected) < 2
 
 
+def test_raw_quicktime_of_16_bits_a_pixel(tmp_path):
+    """PyAV's own conversion takes the two bytes the wrong way round."""
+    red, green, blue = (plane.astype(int) >> 3 for plane in patches(10))
+    packed = (red << 10 | green << 5 | blue).astype(np.uint16).byteswap()
+    path = Stored("rgb555be", "rawvideo").write(tmp_path / "video.mov", [[packed]])
+
+    facts, (pixels,) = extracted(path)
+    assert facts.pixel_format == "rgb555be"
+    assert levels_off(pixels, np.stack([red, green, blue], -1) * 255 / 31) < 2
+
+
 @needs("ffmpeg")
 def test_vp9_is_shown_without_its_alpha(tmp_path):
     path = tmp_path / "video.webm"
