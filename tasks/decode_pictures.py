@@ -45,6 +45,8 @@ class Pictures:
     def __init__(self, video: VideoFile) -> None:
         """Looks for the first frame where nobody has yet: whoever decodes has to seek or rewind after that."""
         if video.shown_size is None:
+            if not video.is_fresh:
+                video.rewind()
             video.shown_size = _first_shown_size(video)
         self._size = video.shown_size
         self._max_pixels = video.max_pixels
