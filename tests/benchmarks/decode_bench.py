@@ -122,15 +122,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     before = machine()
     cells = []
+    kept = asked.cache or out / "files"
     for name in asked.files:
         SCREEN.print(f"{FILES[name].label}: {asked.seconds} s of video, made now unless it is kept from before")
-        path = made(FILES[name], asked.cache or out / "files", asked.seconds)
+        path = made(FILES[name], kept, asked.seconds)
         for rate in asked.rates:
             frames = asked.seconds * FPS // (ALL_SHARE if rate == "all" else 1)
             cells.append(Cell(name, rate, path, FPS, frames, WIDTH, HEIGHT, step_of(rate)))
     references = {cell.file: reference_of(cell, asked.seconds * FPS) for cell in cells}
     runs, trials = measured(cells, installed_modes(asked.readers), references, asked)
-    more = {} if asked.no_extras else extras([cell for cell in cells if cell.rate == asked.rates[0]], out)
+    more = {} if asked.no_extras else extras([cell for cell in cells if cell.rate == asked.rates[0]], kept)
 
     rows = summarised(runs)
     (out / "decode.json").write_text(

@@ -18,10 +18,10 @@ OURS = ("reelmill", "sparse")
 REPEATS = 3
 
 
-def extras(cells: list[Cell], out: Path) -> dict[str, Any]:
-    """All of it, on the first of `cells`, by what it is called in the tables."""
+def extras(cells: list[Cell], folder: Path) -> dict[str, Any]:
+    """All of it, on the first of `cells`, by what it is called in the tables; `folder` keeps the long videos."""
     cell = cells[0]
-    found: dict[str, Any] = {"index": index_cost(out / "files")}
+    found: dict[str, Any] = {"index": index_cost(folder)}
     if len(os.sched_getaffinity(0)) > 1:
         found = {"two files on two cores": two_files(cell), "two workers on one file": two_workers(cell), **found}
     return found

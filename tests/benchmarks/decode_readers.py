@@ -29,7 +29,8 @@ def reelmill_modes() -> dict[str, Mode]:
         with DecodeWorkers() as workers:
             _, index = probe(wanted.path, workers=workers)
             wanted_fps = None if step == 1 else Fraction(wanted.fps, step)
-            part_s = wanted.numbers.stop / wanted.fps if wanted.numbers.stop < len(index.pts) else None
+            # Half a frame before the end, so that rounding lets no other frame in.
+            part_s = (wanted.numbers.stop - 0.5) / wanted.fps if wanted.numbers.stop < len(index.pts) else None
             plan = make_plan(index, infer_fps=wanted_fps, end_s=part_s)
             if plan.frame_offset.tolist() != list(wanted.numbers):
                 raise RuntimeError("the plan asks for other frames than the readers are given")
