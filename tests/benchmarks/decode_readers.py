@@ -173,7 +173,7 @@ def decord_modes() -> dict[str, Mode]:
     def skipping(wanted: Sampling) -> Iterator[Pixels]:
         reader = opened(wanted)
         for number in wanted.numbers:
-            if number:
+            if number and wanted.numbers.step > 1:
                 reader.skip_frames(wanted.numbers.step - 1)
             yield reader.next().asnumpy()
 
