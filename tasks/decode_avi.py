@@ -159,6 +159,9 @@ class _ReorderedTimes:
                 yield from self._release(number)
                 self._held.append((number, packet))
                 self._holds_frame = kind is not Kind.NO_FRAME
+        if self._stream.frames > number + 1:
+            # Cut off: the frames between that should follow the last frame, and tell its time, may be gone.
+            yield from self._doubt(number + 1, None)
         if self._unsure_from is not None:
             self._give_up(number + 1)
         yield from self._release(number + 1)

@@ -5,10 +5,7 @@ Runs in the decode worker only: imports av, numpy and the standard library, and 
 
 from __future__ import annotations
 
-import os
-from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from av.packet import Packet
@@ -18,12 +15,11 @@ from av.video.stream import VideoStream
 from tasks.decode_avi_chunks import TimesUnknownError
 from tasks.decode_claims import rate_claims, tail_of
 from tasks.decode_facts import facts_of
-from tasks.decode_protocol import INDEX_FLAG_BITS, INDEX_LEADING, Channel, memory_of, seal
+from tasks.decode_index_checks import DamageSpans, OrderCheck
+from tasks.decode_index_parts import IndexSender
+from tasks.decode_protocol import Channel
 from tasks.decode_video import RefusedError, VideoFile
 
-_PART_FRAMES = 2**16
-_CHECKED_FRAMES = 24
-_MOST_SPANS = 1000
 _LARGEST_TIME = 2**60
 
 
@@ -39,7 +35,7 @@ def send_index(video: VideoFile, channel: Channel, alive: Callable[[], None], *,
     if counting:
         channel.send({"say": "index", **_count(video, alive)})
         return
-    parts = _Parts(channel)
+    parts = IndexSender(channel)
     try:
         found = _PacketTimes(video, parts).read(alive)
         parts.flush()
@@ -57,54 +53,21 @@ def _found(video: VideoFile, first_frame: VideoFrame, counted_by: str, **times: 
     return {"facts": facts, "times": {"time_base": facts.pop("time_base"), **claims, **times}}
 
 
-@dataclass
-class _Parts:
-    """Times on their way to the parent, each with its flags in the lowest bits, in the order of decoding."""
-
-    channel: Channel
-    frames: array[int] = field(default_factory=lambda: array("q"))
-    keys: array[int] = field(default_factory=lambda: array("q"))
-
-    def add(self, pts: int, *, leading: bool = False) -> None:
-        self.frames.append(pts << INDEX_FLAG_BITS | (INDEX_LEADING if leading else 0))
-        if len(self.frames) >= _PART_FRAMES:
-            self.flush()
-
-    def add_key(self, pts: int) -> None:
-        self.keys.append(pts)
-        if len(self.keys) >= _PART_FRAMES:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self.frames and not self.keys:
-            return
-        fd = memory_of(self.frames.tobytes() + self.keys.tobytes())
-        try:
-            seal(fd)
-            self.channel.send({"say": "index-part", "frames": len(self.frames), "keys": len(self.keys)}, fd)
-        finally:
-            os.close(fd)
-        self.frames, self.keys = array("q"), array("q")
-
-    def forget(self) -> None:
-        """Make what was sent so far void."""
-        self.frames, self.keys = array("q"), array("q")
-        self.channel.send({"say": "index-void"})
-
-
 class _PacketTimes:
     """One pass that takes every frame's time from its packet."""
 
-    def __init__(self, video: VideoFile, parts: _Parts) -> None:
+    def __init__(self, video: VideoFile, parts: IndexSender) -> None:
         self._video = video
         self._parts = parts
         self._is_vp8 = video.codec_name == "vp8"
-        self._check = _OrderCheck(video)
-        self._damage = _DamageSpans()
+        self._check = OrderCheck(video)
+        self._damage = DamageSpans()
         self._packets = 0
         self._latest_key: int | None = None
         self._latest_pts: int | None = None
         """The greatest time of all packets so far, shown or not."""
+        self._latest_but_one: int | None = None
+        """What that was before."""
         self._last: tuple[int, int] | None = None
         """Time and duration of the last shown frame so far."""
 
@@ -127,16 +90,33 @@ class _PacketTimes:
                 continue
             self._add(packet, packet.pts)
         self._damage.end(self._latest_pts)
-        damaged = video.saw_damage or bool(self._damage.spans)
+        ended_early = video.saw_damage
         first_frame = self._check.finish()
         lost = video.avi_times.lost if video.avi_times else []
         for pts in lost:
             self._parts.add(pts)
         if first_frame is None or self._last is None:
             raise RefusedError("nothing_decodes")
-        tail = tail_of(video, self._packets, self._last[0], damaged=damaged)
-        times = {"last_duration": self._last[1], "frames_lost": len(lost), "damage": self._damage.spans, **tail}
+        damaged = ended_early or bool(self._damage.spans)
+        tail = tail_of(video, self._packets, max([self._last[0], *lost]), damaged=damaged)
+        times = {
+            "last_duration": self._last[1],
+            "frames_lost": len(lost),
+            "holes": self._holes(ended_early=ended_early),
+            **tail,
+        }
         return _found(video, first_frame, "index", **times)
+
+    def _holes(self, *, ended_early: bool) -> list[tuple[int, int]]:
+        """Stretches of time in which frames may be absent without leaving a trace.
+
+        An mp4's table and an AVI's numbers know of every frame, whatever happened to it; but at a cut, frames may be
+        gone that are shown before the last one that came.
+        """
+        holes = self._damage.spans if self._video.container_name in {"mkv", "webm"} else []
+        if ended_early and self._latest_but_one is not None and self._latest_pts is not None:
+            holes = [*holes, (self._latest_but_one, self._latest_pts)]
+        return holes if self._video.container_name != "avi" else []
 
     def _add(self, packet: Packet[VideoStream], pts: int) -> None:
         if abs(pts) >= _LARGEST_TIME:
@@ -150,75 +130,12 @@ class _PacketTimes:
         if self._is_vp8 and _is_hidden(packet):
             return
         if self._latest_pts is None or pts > self._latest_pts:
-            self._latest_pts = pts
+            self._latest_but_one, self._latest_pts = self._latest_pts, pts
         if packet.is_discard:
             return
         self._parts.add(pts, leading=pts < self._latest_key)
         if self._last is None or pts > self._last[0]:
             self._last = pts, packet.duration or 0
-
-
-class _DamageSpans:
-    """Stretches of time, each from a group of pictures that something broken was found in to the next whole one."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[int, int]] = []
-        self._start: int | None = None
-
-    def begin(self, key_pts: int | None) -> None:
-        if self._start is None:
-            self._start = key_pts
-
-    def end(self, pts: int | None) -> None:
-        if self._start is None or pts is None:
-            return
-        if len(self.spans) >= _MOST_SPANS:
-            self._start = self.spans.pop()[0]
-        self.spans.append((self._start, pts))
-        self._start = None
-
-
-class _OrderCheck:
-    """Decodes the first packets: for the first picture, and in AVI to see whether frames come as their times say."""
-
-    def __init__(self, video: VideoFile) -> None:
-        self._video = video
-        self._wanted = _CHECKED_FRAMES if video.container_name == "avi" else 1
-        self._times: list[int] = []
-        self._decoded: list[int | None] = []
-        self._first_frame: VideoFrame | None = None
-
-    def take(self, packet: Packet[VideoStream]) -> None:
-        if len(self._decoded) >= self._wanted:
-            return
-        if packet.pts is not None:
-            self._times.append(packet.pts)
-        frames, whole = self._video.decode(packet)
-        self._collect(frames)
-        if not whole and self._first_frame is not None:
-            self._wanted = 0
-        if len(self._decoded) >= self._wanted:
-            self._compare()
-            self._video.drain()
-
-    def finish(self) -> VideoFrame | None:
-        """The first frame that could be decoded."""
-        if len(self._decoded) < self._wanted:
-            self._collect(self._video.drain())
-            self._compare()
-        return self._first_frame
-
-    def _collect(self, frames: list[VideoFrame]) -> None:
-        for frame in frames:
-            self._first_frame = self._first_frame or frame
-            self._decoded.append(frame.pts)
-
-    def _compare(self) -> None:
-        # Where the times are the container's own, frames may be hidden, or need others that were cut off before them.
-        if self._video.container_name != "avi" or not self._wanted:
-            return
-        if self._decoded != sorted(self._times)[: len(self._decoded)]:
-            raise TimesUnknownError
 
 
 def _is_hidden(packet: Packet[VideoStream]) -> bool:

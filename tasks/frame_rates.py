@@ -26,7 +26,7 @@ STANDARD_RATES: tuple[Fraction, ...] = (
 DEFAULT_RATE = Fraction(25)
 """Of a video whose frames had to be counted and that says nothing of its rate that can be believed."""
 _SLOWEST, _FASTEST = Fraction(1, 3600), Fraction(480)
-_COARSE_STEP = 2
+_COARSE_STEP = 3
 _MOST_LOST = 1_000_000
 
 
@@ -41,8 +41,8 @@ class VideoRate:
 def find_rate(index: VideoIndex) -> VideoRate:
     """The rate of a video, and whether it is constant.
 
-    Constant means: every frame's time lies within one tick of i/rate after the first. Where a frame takes no more than
-    two ticks, as in AVI, a frame left out would pass for that; there every step must be the same but for rounding.
+    Constant means: every frame's time lies within one tick of i/rate after the first. Where a frame takes less than
+    three ticks, as in AVI, a frame left out would pass for that; there every step must be the same but for rounding.
     The rate is the container's
     where that holds for it, else the first standard rate for which it does, else the simplest fraction; a video
     without such a rate has (n − 1) / (time from the first to the last frame). One frame: the container's, else 1.
@@ -55,7 +55,7 @@ def find_rate(index: VideoIndex) -> VideoRate:
     if low <= high:
         rate = _rate_between(low, high, index.time_base, index.average_rate)
         step = 1 / (rate * index.time_base)
-        if step > _COARSE_STEP or _steps_are_even(index.pts, step):
+        if step >= _COARSE_STEP or _steps_are_even(index.pts, step):
             return VideoRate(rate, constant=True)
     span = int(index.pts[-1]) - int(index.pts[0])
     return VideoRate((index.frame_count - 1) / (span * index.time_base), constant=False)

@@ -79,7 +79,7 @@ def timed_index(container: str, times: dict[str, Any], parts: IndexParts) -> tup
     """The index of a video whose packets tell its times, and how many of its frames are known to be lost in damage.
 
     AVI has no times but numbers of frames, so that its rate has to be believed or replaced as a counted video's. In
-    mkv and webm, what the demuxer passes over in a hole is gone without a trace but its places in time.
+    mkv and webm, what the demuxer passes over in a hole is gone, and only the places in time show that it was there.
     Raises `UnorderedTimesError` where two frames share a time.
     """
     pts, leading, key_pts = parts.take()
@@ -87,12 +87,12 @@ def timed_index(container: str, times: dict[str, Any], parts: IndexParts) -> tup
     lost = int(times["frames_lost"])
     if container == "avi" and believable_rate([1 / time_base]) is None:
         time_base = 1 / (believable_rate(claims) or DEFAULT_RATE)
-    if container in {"mkv", "webm"}:
-        absent = lost_frames(pts, time_base, claims[0], times["damage"])
-        if len(absent):
-            places = np.searchsorted(pts, absent)
-            pts, leading = np.insert(pts, places, absent), np.insert(leading, places, values=False)
-            lost += len(absent)
+    absent = lost_frames(pts, time_base, claims[0], times["holes"])
+    if len(absent):
+        places = np.searchsorted(pts, absent)
+        pts, leading = np.insert(pts, places, absent), np.insert(leading, places, values=False)
+    # An mp4 counts what was cut off, whether it lies behind the last frame or before.
+    lost += 0 if container in {"mp4", "mov"} else len(absent)
     return VideoIndex(pts, key_pts, leading, time_base, claims[0], int(times["last_duration"])), lost
 
 
