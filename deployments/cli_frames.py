@@ -117,7 +117,7 @@ def report(plan: Plan, files: Sequence[FrameFile], folder: Path, *, as_json: boo
     reasons = Counter(file.reason for file in files if file.path is None)
     missing = reasons.total()
     if not missing:
-        note(f"{len(files)} frames")
+        note(f"{len(files)} frame{'' if len(files) == 1 else 's'}")
         return 0
     said = "; ".join(f"{reason}{f' ({count})' if len(reasons) > 1 else ''}" for reason, count in reasons.most_common())
     note(f"{missing} of {len(files)} frames are missing: {said}.")
