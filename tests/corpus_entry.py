@@ -39,11 +39,16 @@ class Remains:
 
     of: int = FRAMES
     tail_missing: bool = False
-    """The end is cut off: frames from some place on aren't listed, and counted as missing."""
+    """The end is cut off: frames from some place on aren't listed."""
+    missing_known: bool = True
+    """The file still says how many frames aren't listed, so that they are counted."""
     least_lost: int = 1
     most_lost: int = 2 * GOP
     """Frames that are null or missing."""
+    swallowed: range = range(0)
+    """Frames that may be others than the whole file's: noise that a decoder takes for pictures shows nowhere."""
     counted_by: str = "index"
+    """Where it is `decoding`, frames behind a loss stand earlier by what was lost."""
     rate: str = "10"
 
 

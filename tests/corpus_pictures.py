@@ -82,6 +82,7 @@ PICTURES = [
             video(rotation=rotation, b_frames=2),
             _facts(rotation=rotation, width=160, height=96),
             f"video.{extension}",
+            long=extension != "mp4",
         )
         for rotation in (90, 180, 270)
         for extension in ("mp4", "mkv")
@@ -90,22 +91,28 @@ PICTURES = [
     CorpusFile("odd size, 4:4:4", video(width=161, height=97, pix_fmt="yuv444p"), _facts(width=161, height=97)),
     CorpusFile("odd size, vp9", video(width=161, height=97), _facts(width=161, height=97), "video.webm"),
     CorpusFile(
-        "odd size, mpeg4", video(width=161, height=97, codec="mpeg4"), _facts(width=161, height=97), "video.avi"
+        "odd size, mpeg4",
+        video(width=161, height=97, codec="mpeg4"),
+        _facts(width=161, height=97),
+        "video.avi",
+        long=True,
     ),
     CorpusFile("2×2", video(width=2, height=2), Frames(first_number=None, facts={"width": 2, "height": 2})),
-    CorpusFile("2×2, vp9", video(width=2, height=2), Frames(first_number=None, facts={"width": 2}), "video.webm"),
+    CorpusFile(
+        "2×2, vp9", video(width=2, height=2), Frames(first_number=None, facts={"width": 2}), "video.webm", long=True
+    ),
     CorpusFile("4096×16", video(width=4096, height=16), _facts(width=4096, height=16)),
     CorpusFile("16×4096", video(width=16, height=4096), Frames(facts={"width": 16, "height": 4096}, first_number=None)),
     CorpusFile("10-bit hevc", video(codec="libx265", pix_fmt="yuv420p10le", b_frames=2)),
     CorpusFile("10-bit h264", video(pix_fmt="yuv420p10le", b_frames=2), file_name="video.mkv"),
     CorpusFile("10-bit av1", video(**_SVT, pix_fmt="yuv420p10le"), Frames(first_number=None), "video.webm"),
-    CorpusFile("12-bit 4:2:2 hevc", video(codec="libx265", pix_fmt="yuv422p12le")),
+    CorpusFile("12-bit 4:2:2 hevc", video(codec="libx265", pix_fmt="yuv422p12le"), long=True),
     CorpusFile("full range, h264", video(full_range=True)),
     CorpusFile("full range, mjpeg", video(codec="mjpeg", pix_fmt="yuvj420p"), file_name="video.avi"),
-    CorpusFile("flagged BT.601", video(matrix=Colorspace.ITU601)),
+    CorpusFile("flagged BT.601", video(matrix=Colorspace.ITU601), long=True),
     CorpusFile("flagged BT.709", video(matrix=Colorspace.ITU709)),
     CorpusFile("flagged BT.709, full range", video(matrix=Colorspace.ITU709, full_range=True)),
-    CorpusFile("flagged BT.709, vp9", video(matrix=Colorspace.ITU709), file_name="video.webm"),
+    CorpusFile("flagged BT.709, vp9", video(matrix=Colorspace.ITU709), file_name="video.webm", long=True),
     CorpusFile("flagged BT.2020, 10-bit hevc", video(matrix=Colorspace.BT2020, codec="libx265", pix_fmt="yuv420p10le")),
     CorpusFile("4:2:2", video(pix_fmt="yuv422p", b_frames=2)),
     CorpusFile("4:4:4", video(pix_fmt="yuv444p", b_frames=2)),
@@ -118,6 +125,7 @@ PICTURES = [
         video(codec="mpeg2video", rate=Fraction(25), b_frames=2, options={"flags": "+ilme+ildct"}),
         Frames(rate="25"),
         "video.mkv",
+        long=True,
     ),
     CorpusFile(
         "non-square pixels",
@@ -169,6 +177,7 @@ PICTURES = [
         "hevc, closed groups",
         video(codec="libx265", b_frames=3, options={"x265-params": f"open-gop=0:{_X265}"}),
         file_name="video.mkv",
+        long=True,
     ),
     CorpusFile("av1, mp4", video(**_SVT)),
     CorpusFile("av1, webm", video(**_SVT), file_name="video.webm"),
@@ -187,16 +196,16 @@ PICTURES = [
     CorpusFile(
         "mpeg4 with packed B-frames, avi",
         _packed_b_frames,
-        Frames(118, first_number=None),
+        Frames(118, "585/59", constant=False, first_number=None),
         "video.avi",
         needs_ffmpeg=True,
     ),
     CorpusFile("h264 with B-frames, avi", video(b_frames=2), Frames(counted_by="decoding"), "video.avi"),
     CorpusFile("msmpeg4, avi", video(codec="msmpeg4"), file_name="video.avi"),
-    CorpusFile("wmv2, avi", video(codec="wmv2"), file_name="video.avi"),
-    CorpusFile("mjpeg, mkv", video(codec="mjpeg", pix_fmt="yuvj420p"), file_name="video.mkv"),
+    CorpusFile("wmv2, avi", video(codec="wmv2"), file_name="video.avi", long=True),
+    CorpusFile("mjpeg, mkv", video(codec="mjpeg", pix_fmt="yuvj420p"), file_name="video.mkv", long=True),
     CorpusFile("huffyuv, avi", video(codec="huffyuv", pix_fmt="rgb24"), file_name="video.avi"),
-    CorpusFile("ffv1, mkv", video(codec="ffv1"), file_name="video.mkv"),
+    CorpusFile("ffv1, mkv", video(codec="ffv1"), file_name="video.mkv", long=True),
     CorpusFile("ProRes, mov named .mp4", _as_mp4(codec="prores_ks", pix_fmt="yuv422p10le"), _facts(container="mov")),
     CorpusFile(
         "DNxHR, mov named .mp4",

@@ -48,8 +48,8 @@ def _without_edit_list(**changes: Any) -> Callable[[Path], object]:
 
 TIMING = [
     CorpusFile("one frame, mp4", video(frames=1), Frames(1)),
-    CorpusFile("one frame, mkv", video(frames=1), Frames(1), "video.mkv"),
-    CorpusFile("one frame, webm", video(frames=1), Frames(1), "video.webm"),
+    CorpusFile("one frame, mkv", video(frames=1), Frames(1), "video.mkv", long=True),
+    CorpusFile("one frame, webm", video(frames=1), Frames(1), "video.webm", long=True),
     CorpusFile("one frame, avi", video(frames=1, codec="mpeg4"), Frames(1), "video.avi"),
     CorpusFile("shorter than a sampling interval", video(frames=4), Frames(4)),
     CorpusFile("two video streams", make_two_streams, Frames(60, rate="30")),
@@ -65,6 +65,7 @@ TIMING = [
             video(**_UNEVEN, b_frames=0 if extension == "webm" else 2),
             Frames(rate=_UNEVEN_RATE, constant=False),
             f"video.{extension}",
+            long=extension == "webm",
         )
         for extension in ("mp4", "mkv", "webm")
     ),
@@ -74,6 +75,7 @@ TIMING = [
             video(**_GAPPY),
             Frames(rate=_GAPPY_RATE, constant=False),
             f"video.{extension}",
+            long=extension == "webm",
         )
         for extension in ("mp4", "mkv", "webm")
     ),
@@ -88,6 +90,7 @@ TIMING = [
             f"{extension}, rate {what}",
             then(video(), lambda path, ns=ns: set_default_duration(path, ns)),
             file_name=f"video.{extension}",
+            long=extension == "webm",
         )
         for extension in ("mkv", "webm")
         for what, ns in (("missing", None), ("0", 0), ("1000", 1_000_000), ("90k", 11_111))
@@ -131,8 +134,16 @@ TIMING = [
     ),
     CorpusFile("edit list: starts late", _edited([(1500, -1), (12000, 0)], b_frames=2)),
     CorpusFile("edit list: ends early", _edited([(5000, 0)], b_frames=2), Frames(50)),
-    CorpusFile("edit list: cuts the middle out", _edited([(2000, 0), (4000, 60)]), Frames(60, first_number=None)),
-    CorpusFile("edit list: shows a part twice", _edited([(4000, 0), (4000, 0)]), Frames(80, first_number=None)),
+    CorpusFile(
+        "edit list: cuts the middle out",
+        _edited([(2000, 0), (4000, 60)]),
+        Frames(60, counted_by="decoding", first_number=None),
+    ),
+    CorpusFile(
+        "edit list: shows a part twice",
+        _edited([(4000, 0), (4000, 0)]),
+        Frames(80, counted_by="decoding", first_number=None),
+    ),
     CorpusFile(
         "times jump forward",
         _with_cluster_times(lambda number, time: time + 50_000 * (number > 5)),
