@@ -63,6 +63,8 @@ class SparseDecoding:
         self._held: list[VideoFrame] = []
         self._previous: tuple[int | None, bool] | None = None
         """Time of the packet before, and whether it is wanted; None where that one was not decoded."""
+        self._has_met_damage = False
+        """Whether the decoder was given broken data."""
         self._skips: Literal["DEFAULT", "NONREF"] | None = None
 
     def run(self, alive: Callable[[], None]) -> None:
@@ -71,7 +73,7 @@ class SparseDecoding:
             alive()
             damage = self._look_back(packet)
             if packet.pts is not None and (packet.pts in self._groups or self._video.starts_group(packet)):
-                self._enter_group(packet.pts)
+                self._enter_group(packet.pts, is_whole=packet.is_keyframe)
             elif self._decoding and not self._to_feed and not self._leading_next:
                 self._stop()
             if self._decoding:
@@ -98,7 +100,8 @@ class SparseDecoding:
                 self._handout.damaged.add(pts)
             self._broken = True
 
-    def _enter_group(self, key_pts: int) -> None:
+    def _enter_group(self, key_pts: int, *, is_whole: bool) -> None:
+        """Go on to the group that the packet shown at `key_pts` begins; the first one may lack its keyframe."""
         samples = self._groups.get(key_pts, slice(0, 0))
         leading = self._wanted.leading[samples]
         carried = self._leading_next
@@ -107,9 +110,11 @@ class SparseDecoding:
         if not self._to_feed and not self._leading_next:
             self._stop()
             return
-        self._fresh = not self._decoding
         self._broken_before = self._broken and self._decoding
-        self._broken = False
+        if self._has_met_damage:
+            self._stop()
+        self._fresh = not self._decoding
+        self._broken = not is_whole
         self._decoding = True
         self._key_pts = key_pts
 
@@ -117,6 +122,9 @@ class SparseDecoding:
         """Get what is still inside the decoder; decoding goes on with a later group, if at all."""
         if self._decoding:
             self._hand_out([*self._held, *self._video.drain()])
+            if self._has_met_damage:
+                self._video.renew_decoder()
+                self._has_met_damage, self._skips = False, None
             self._held, self._previous = [], None
             self._decoding = False
 
@@ -145,6 +153,7 @@ class SparseDecoding:
         frames, whole = self._video.decode(packet)
         is_leading = pts is not None and pts < self._key_pts
         if not (is_leading and self._fresh) and not (whole and damage is Damage.NONE):
+            self._has_met_damage = True
             if damage is Damage.NONE and not self._broken:
                 self._suspect_previous()
             self._broken = True
