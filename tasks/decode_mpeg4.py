@@ -70,7 +70,12 @@ def time_bits(data: memoryview) -> int | None:
 
 
 def plane_kind(data: memoryview, increment_bits: int) -> Kind:
-    """What the first plane in `data` is; `UNKNOWN` where there is no whole plane header."""
+    """What the first plane in `data` is; `UNKNOWN` where there is no whole plane header.
+
+    A single byte is DivX's way to write a placeholder.
+    """
+    if len(data) == 1:
+        return Kind.NO_FRAME
     start = _PLANE_START.search(data)
     if start is None:
         return Kind.UNKNOWN

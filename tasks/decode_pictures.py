@@ -81,7 +81,7 @@ def displayed_size(frame: VideoFrame) -> tuple[int, int]:
 
 def _first_shown_size(video: VideoFile) -> tuple[int, int] | None:
     """The size of the first frame that decodes, read from where the file stands, its beginning."""
-    for packet in video.packets():
+    for packet in video.untimed_packets():
         frames, _ = video.decode(packet)
         if frames:
             video.drain()

@@ -42,17 +42,19 @@ def find_rate(index: VideoIndex) -> VideoRate:
     """The rate of a video, and whether it is constant.
 
     Constant means: every frame's time lies within one tick of i/rate after the first. Where a frame takes less than
-    three ticks, as in AVI, a frame left out would pass for that; there every step must be the same but for rounding.
-    The rate is the container's
-    where that holds for it, else the first standard rate for which it does, else the simplest fraction; a video
-    without such a rate has (n − 1) / (time from the first to the last frame). One frame: the container's, else 1.
+    three ticks, a frame left out would pass for that; there every step must be the same but for rounding, and where
+    the clock ticks once a frame, one tick. The rate is the container's where that holds for it, else the first standard
+    rate for which it does, else the simplest fraction; a video without such a rate has (n − 1) / (time from the first
+    to the last frame). One frame: the container's, else 1.
     """
     if index.counted_by == "decoding":
         return VideoRate(index.average_rate or 1 / index.time_base, constant=True)
     if index.frame_count == 1:
         return VideoRate(believable_rate([index.average_rate]) or Fraction(1), constant=True)
     low, high = _step_bounds(index.pts)
-    if low <= high:
+    if index.ticks_are_frames and _steps_are_even(index.pts, Fraction(1)):
+        return VideoRate(1 / index.time_base, constant=True)
+    if low <= high and not index.ticks_are_frames:
         rate = _rate_between(low, high, index.time_base, index.average_rate)
         step = 1 / (rate * index.time_base)
         if step >= _COARSE_STEP or _steps_are_even(index.pts, step):

@@ -65,13 +65,13 @@ class IndexParts:
         return pts, leading, keys
 
 
-def counted_index(times: dict[str, Any]) -> VideoIndex:
+def counted_index(container: str, times: dict[str, Any]) -> VideoIndex:
     """The index of a video whose frames were decoded and counted: frame n stands at n / rate.
 
     The rate is the first of the container's claims that can be one (`believable_rate`), else `DEFAULT_RATE`.
     """
     pts = np.arange(times["frames"], dtype=np.int64)
-    rate = believable_rate(_claims(times)) or DEFAULT_RATE
+    rate = _counting_rate(container, times)
     return VideoIndex(pts, pts[:1], np.zeros(len(pts), np.bool_), 1 / rate, rate, 1, "decoding")
 
 
@@ -83,17 +83,20 @@ def timed_index(container: str, times: dict[str, Any], parts: IndexParts) -> tup
     Raises `UnorderedTimesError` where two frames share a time.
     """
     pts, leading, key_pts = parts.take()
-    time_base, claims = Fraction(times["time_base"]), _claims(times)
+    time_base, average_rate = Fraction(times["time_base"]), _fraction(times["average_rate"])
     lost = int(times["frames_lost"])
-    if container == "avi" and believable_rate([1 / time_base]) is None:
-        time_base = 1 / (believable_rate(claims) or DEFAULT_RATE)
-    absent = lost_frames(pts, time_base, claims[0], times["holes"])
+    if container == "avi":
+        time_base = 1 / _counting_rate(container, times)
+    absent = lost_frames(pts, time_base, average_rate, times["holes"])
     if len(absent):
         places = np.searchsorted(pts, absent)
         pts, leading = np.insert(pts, places, absent), np.insert(leading, places, values=False)
     # An mp4 counts what was cut off, whether it lies behind the last frame or before.
     lost += 0 if container in {"mp4", "mov"} else len(absent)
-    return VideoIndex(pts, key_pts, leading, time_base, claims[0], int(times["last_duration"])), lost
+    last_duration = int(times["last_duration"])
+    return VideoIndex(
+        pts, key_pts, leading, time_base, average_rate, last_duration, ticks_are_frames=container == "avi"
+    ), lost
 
 
 def frames_cut_off(times: dict[str, Any], index: VideoIndex, rate: VideoRate) -> int:
@@ -105,5 +108,15 @@ def frames_cut_off(times: dict[str, Any], index: VideoIndex, rate: VideoRate) ->
     return max(0, round(rest_s * rate.fps) - 1)
 
 
-def _claims(times: dict[str, Any]) -> list[Fraction | None]:
-    return [Fraction(claim) if claim else None for claim in (times["average_rate"], *times["rate_claims"])]
+def _counting_rate(container: str, times: dict[str, Any]) -> Fraction:
+    """An AVI's own clock ticks once a frame; the average that libav gives for it may be the codec's guess."""
+    others, average_rate = map(_fraction, times["rate_claims"]), _fraction(times["average_rate"])
+    if container == "avi":
+        claims = [1 / Fraction(times["time_base"]), *others, average_rate]
+    else:
+        claims = [average_rate, *others]
+    return believable_rate(claims) or DEFAULT_RATE
+
+
+def _fraction(text: str | None) -> Fraction | None:
+    return Fraction(text) if text else None

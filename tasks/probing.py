@@ -88,7 +88,7 @@ def _ask_for_index(worker: DecodeWorker, order: dict[str, Any], path: Path) -> t
             raise DecodeWorkerError(str(error)) from error
     facts, times = message["facts"], message["times"]
     if facts["counted_by"] == "decoding":
-        index, lost = counted_index(times), 0
+        index, lost = counted_index(facts["container"], times), 0
     else:
         index, lost = timed_index(facts["container"], times, parts)
     rate = find_rate(index)

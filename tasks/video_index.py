@@ -28,6 +28,8 @@ class VideoIndex:
         time_base: seconds of one tick.
         average_rate: what the container says the rate is, if it says anything; only a candidate.
         last_duration: ticks that the last frame is shown, 0 where the container doesn't say.
+        ticks_are_frames: the container's clock ticks at the rate of the video, so that a tick without a frame is one
+            that was left out.
         counted_by: `index` where the container's times are used, `decoding` where frames were decoded and counted.
 
     """
@@ -39,6 +41,7 @@ class VideoIndex:
     average_rate: Fraction | None = None
     last_duration: int = 0
     counted_by: CountedBy = "index"
+    ticks_are_frames: bool = False
 
     def __post_init__(self) -> None:
         if self.pts.ndim != 1 or self.pts.shape != self.leading.shape or self.key_pts.ndim != 1:
