@@ -31,11 +31,11 @@ def _edited(edits: list[tuple[int, int]], **changes: Any) -> Callable[[Path], ob
     return then(video(**changes), lambda path: edit_video_track(path, "edts/elst", edit_list(entries)))
 
 
-def _with_cluster_times(change: Callable[[int, int], int]) -> Callable[[Path], object]:
+def _with_cluster_times(change: Callable[[int, int], int], **changes: Any) -> Callable[[Path], object]:
     def checked(path: Path) -> None:
         assert change_cluster_times(path, change) > 8
 
-    return then(video(**_SHORT_CLUSTERS), checked)
+    return then(video(**_SHORT_CLUSTERS, **changes), checked)
 
 
 def _with_step_times(*steps: tuple[int, int]) -> Callable[[Path], object]:
@@ -176,7 +176,7 @@ TIMING = [
     ),
     CorpusFile(
         "clusters change places",
-        _with_cluster_times(lambda number, time: {4: 5500, 5: 4400}.get(number, time)),
+        _with_cluster_times(lambda number, time: {4: 5500, 5: 4400}.get(number, time), gop=11),
         Frames(counted_by="decoding"),
         "video.mkv",
     ),
