@@ -80,6 +80,8 @@ class SparseDecoding:
                 self._take(packet, damage or self._video.damage_of(packet))
             if self._handout.done:
                 break
+        if self._video.met_damage():
+            self._suspect_previous()
         self._stop()
 
     def _look_back(self, packet: Packet[VideoStream]) -> Damage | None:
@@ -135,7 +137,7 @@ class SparseDecoding:
     def _take(self, packet: Packet[VideoStream], damage: Damage) -> None:
         """Decode a packet, or leave it out where nothing that is wanted depends on it."""
         is_wanted = packet.pts in self._to_feed
-        if not is_wanted and self._is_needless(packet, damage):
+        if self._is_needless(packet, damage) and not is_wanted:
             self._previous = None
             return
         self._feed(packet, damage, is_wanted=is_wanted)
@@ -143,6 +145,7 @@ class SparseDecoding:
 
     def _is_needless(self, packet: Packet[VideoStream], damage: Damage) -> bool:
         if self._av1_frames is not None:
+            # Every packet is shown to it, wanted or not: it follows the headers that say how to read the next ones.
             return not self._av1_frames.is_needed_later(memoryview(packet))
         # A whole one is left out by the decoder itself.
         return damage is Damage.INSIDE and self._skippable and self._video.is_unreferenced(packet)
