@@ -6,7 +6,6 @@ part while it is put together, and everything is done in place.
 
 from __future__ import annotations
 
-import mmap
 from fractions import Fraction
 from typing import Any
 
@@ -26,7 +25,7 @@ class IndexParts:
     """What has come of an index so far."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[mmap.mmap, int, int]] = []
+        self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
     def take_in(self, message: dict[str, Any], fd: int | None) -> None:
         """Take a message that belongs to an index. Raises `ChannelClosedError` where it doesn't."""
@@ -36,22 +35,24 @@ class IndexParts:
         if message["say"] != "index-part" or fd is None:
             raise ChannelClosedError(f"the decode worker said {message['say']!r} where an index was due")
         frames, keys = int(message["frames"]), int(message["keys"])
-        self._parts.append((map_memory(fd, 8 * (frames + keys)), frames, keys))
+        with map_memory(fd, 8 * (frames + keys)) as memory:
+            both = np.array(np.frombuffer(memory, np.int64, frames + keys))
+        self._parts.append((both[:frames], both[frames:]))
 
     def take(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
         """Presentation times `(n,)`, sorted, leading flags `(n,)` and keyframes `(k,)`, sorted; the parts are gone.
 
         Raises `UnorderedTimesError` where two frames share a time.
         """
-        pts = np.empty(sum(frames for _, frames, _ in self._parts), np.int64)
-        keys = np.empty(sum(keys for *_, keys in self._parts), np.int64)
+        pts = np.empty(sum(len(part) for part, _ in self._parts), np.int64)
+        keys = np.empty(sum(len(part) for _, part in self._parts), np.int64)
         frame, key = 0, 0
         self._parts.reverse()
         while self._parts:
-            memory, frames, more_keys = self._parts.pop()
-            pts[frame : frame + frames] = np.frombuffer(memory, np.int64, frames)
-            keys[key : key + more_keys] = np.frombuffer(memory, np.int64, more_keys, 8 * frames)
-            frame, key = frame + frames, key + more_keys
+            more, more_keys = self._parts.pop()
+            pts[frame : frame + len(more)] = more
+            keys[key : key + len(more_keys)] = more_keys
+            frame, key = frame + len(more), key + len(more_keys)
         pts.sort()
         leading = np.empty(len(pts), np.bool_)
         for block in blocks(len(pts)):

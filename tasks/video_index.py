@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CountedBy = Literal["index", "decoding"]
-BLOCK_FRAMES = 2**16
+BLOCK_FRAMES = 2**14
 """Work over all frames goes block by block: a ten-hour video has a million of them."""
 
 
