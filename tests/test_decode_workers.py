@@ -228,10 +228,11 @@ def test_nothing_is_left_when_the_parent_ends(video, number):
     assert sorted(Path("/dev/shm").iterdir()) == before
 
 
-def test_a_file_that_changes_is_an_error_and_not_a_mixture(video, other_video, tmp_path):
+@pytest.mark.parametrize("segment_s", [3, 120])
+def test_a_file_that_changes_is_an_error_and_not_a_mixture(video, other_video, tmp_path, segment_s):
     path = tmp_path / "video.mp4"
     path.write_bytes(video.read_bytes())
-    settings = DecodeSettings(workers=1, segment_s=3)
+    settings = DecodeSettings(workers=1, segment_s=segment_s)
     with DecodeWorkers(settings) as workers:
         plan = make_plan(probe(path, workers=workers)[1], infer_fps=None, settings=settings)
         items = extract(path, plan, range(len(plan.segments)), workers=workers)
