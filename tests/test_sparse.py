@@ -142,3 +142,19 @@ def test_av1_packets_that_are_not_understood_are_needed(tmp_path):
             assert follower.is_needed_later(memoryview(broken))
     # Without the sequence header that comes first, no frame's header can be read.
     assert all(Av1Frames().is_needed_later(memoryview(packet)) for packet in packets)
+
+
+@needs("ffmpeg")
+def test_av1_with_headers_that_a_strict_decoder_refuses_still_decodes(tmp_path):
+    whole = make_video(tmp_path / "whole.mp4", codec="libsvtav1", frames=24)
+    path = tmp_path / "video.mp4"
+    # The identity matrix is for 4:4:4 only (AV1, 6.4.2).
+    bent = "av1_metadata=matrix_coefficients=0"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", whole, "-c", "copy", "-bsf:v", bent, path], check=True)
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.options = {"strict": "strict"}
+        with pytest.raises(av.error.InvalidDataError):
+            next(container.decode(video=0))
+    with DecodeWorkers(SETTINGS) as workers:
+        assert probe(path, SETTINGS, workers=workers)[0].frame_count == 24
+        assert all(frame.pixels is not None for frame in samples_at(path, None, workers)[1])
