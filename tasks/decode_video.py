@@ -37,6 +37,7 @@ _STRICT = {"av1": {"strict": "strict"}}
 """Decoders' options that make them check more: dav1d whether each tile's data ends where its decoding does (AV1, 8.2.4:
 padding), which finds nearly any damage; players that use libaom always check it."""
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
+_EBML = b"\x1a\x45\xdf\xa3"
 
 
 class RefusedError(Exception):
@@ -113,8 +114,8 @@ class VideoFile:
         head = _first_bytes(self.path)
         try:
             container = av.open(f"file:{self.path}", "r", options=options, metadata_errors="replace")
-        except (av.error.InvalidDataError, av.error.ArgumentError) as error:
-            raise RefusedError("cut_off" if head[4:8] in _ISO_BOXES else "no_video_file") from error
+        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
+            raise RefusedError("cut_off" if _begins_as_video(head) else "no_video_file") from error
         try:
             stream = _video_stream(container)
             context: VideoCodecContext | None = stream.codec_context
@@ -268,6 +269,11 @@ def _first_bytes(path: str) -> bytes:
     if not head:
         raise RefusedError("empty")
     return head
+
+
+def _begins_as_video(head: bytes) -> bool:
+    """Whether the first bytes are those of an mp4, mkv, webm or avi, whatever follows them."""
+    return head[4:8] in _ISO_BOXES or head[:4] == _EBML or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
 
 
 def _video_stream(container: InputContainer) -> VideoStream:

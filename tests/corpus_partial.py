@@ -79,6 +79,24 @@ PARTIAL = [
         damaged(video(**_FASTSTART), lambda w, p: p.write_bytes(w.read_bytes()[:300])),
         _CUT_OFF,
     ),
+    *(
+        CorpusFile(
+            f"{extension} with nothing behind its first 50 bytes",
+            damaged(
+                video(**({} if extension == "mkv" else _MPEG4)),
+                lambda whole, path: truncated(whole, path, 50 / whole.stat().st_size),
+            ),
+            Refused(_CUT_OFF.error, _CUT_OFF.sentence.replace("video.mp4", f"video.{extension}")),
+            f"video.{extension}",
+        )
+        for extension in ("mkv", "avi")
+    ),
+    CorpusFile(
+        "mkv with zeroes behind its first 500 bytes",
+        damaged(video(), lambda whole, path: path.write_bytes(whole.read_bytes()[:500] + bytes(1000))),
+        Refused(_CUT_OFF.error, _CUT_OFF.sentence.replace("video.mp4", "video.mkv")),
+        "video.mkv",
+    ),
     CorpusFile("moov at the end", video(b_frames=2)),
     CorpusFile("moov in front", video(b_frames=2, **_FASTSTART)),
     CorpusFile("fragmented mp4", video(b_frames=2, **_FRAGMENTS)),
