@@ -78,8 +78,7 @@ def check_remains(path: Path, outcome: Remains, rates: Iterable[Rate], workers: 
     for rate in rates:
         plan, frames = extracted(path, index, rate, facts, workers)
         _check_ideal(plan, Fraction(facts.rate), rate, facts.frame_count)
-        shift = outcome.of - facts.frame_count if outcome.counted_by == "decoding" and not outcome.tail_missing else 0
-        assert set(wrong_frames(plan, frames, clean, shift)) <= set(outcome.swallowed)
+        assert set(wrong_frames(plan, frames, clean, shift_of(facts, outcome))) <= set(outcome.swallowed)
         for frame in frames:
             assert frame.pixels is not None or (frame.reason and not frame.passing)
         if rate is None:
@@ -106,6 +105,11 @@ def _check_losses(facts: VideoFacts, frames: Sequence[ExtractedFrame], outcome: 
     else:
         assert listed == outcome.of or outcome.counted_by == "decoding"
         assert frames[-1].pixels is not None, "the end is whole"
+
+
+def shift_of(facts: VideoFacts, outcome: Remains) -> int:
+    """By how many frames numbers may lag behind a loss: those of counted frames do."""
+    return outcome.of - facts.frame_count if facts.counted_by == "decoding" and not outcome.tail_missing else 0
 
 
 def wrong_frames(plan: Plan, frames: Sequence[ExtractedFrame], clean: Sequence[Picture], shift: int = 0) -> list[int]:

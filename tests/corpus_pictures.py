@@ -12,10 +12,11 @@ from typing import Any
 from av.video.reformatter import Colorspace
 
 from tests.corpus_entry import FRAMES, RATE, CorpusFile, Frames, Refused, then, video
+from tests.mirrored_videos import make_mirrored
 from tests.mkv_elements import claim_size
 from tests.mp4_boxes import MIRRORED, claimed_size, edit_sample_table
 from tests.streams import make_changing_size
-from tests.video_files import make_mirrored, make_video
+from tests.video_files import make_video
 
 _HUGE = 16384
 _SVT = {"codec": "libsvtav1"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import wave
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,8 +17,6 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
-
-from tests.mp4_boxes import display_matrix, edit_video_track
 
 BITS = 16
 BITS_A_ROW = 8
@@ -135,28 +133,6 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
         if sound is not None:
             _mux_silence(container, sound, float(recipe.frames / recipe.rate))
     return path
-
-
-def make_mirrored(path: Path, matrix: tuple[int, int, int, int], **changes: object) -> Path:
-    """Write an mp4 whose display matrix (see `tests.mp4_boxes`) mirrors its frames back to what `barcode` drew."""
-    recipe = Recipe(**changes)  # type: ignore[arg-type]
-    turned = matrix[0] == 0
-    made = make_video(path, replace(recipe, stored=_stored_for(matrix)))
-    width, height = (recipe.height, recipe.width) if turned else (recipe.width, recipe.height)
-    edit_video_track(made, "tkhd", display_matrix(matrix, width, height))
-    return made
-
-
-def _stored_for(matrix: tuple[int, int, int, int]) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """The frame that a player turns into the given one: rows and columns change places where the diagonal is 0."""
-    a, b, c, d = matrix
-
-    def stored(shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        shown = shown[:, ::-1] if a + c < 0 else shown
-        shown = shown[::-1] if b + d < 0 else shown
-        return shown.swapaxes(0, 1) if a == 0 else shown
-
-    return stored
 
 
 def _colours(recipe: Recipe, context: av.VideoCodecContext) -> dict[str, object]:
