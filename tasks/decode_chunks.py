@@ -77,6 +77,10 @@ class FrameChunks:
         self._buffers.take_back(message["free"])
         self._credits += 1
 
+    def rest(self) -> None:
+        """Give up all memory until there are frames again; what the parent looks at stays there."""
+        self._buffers.clear()
+
     def _add(self, entry: list[Any]) -> None:
         if not self._entries:
             self._started_s = time.monotonic()

@@ -114,6 +114,11 @@ class DecodeWorker:
         """Let the worker go on: a chunk was taken, and some buffers may be free again. Raises `DecodeWorkerError`."""
         self.ask({"do": "credit", "free": self._buffers.returned()})
 
+    def rest(self) -> None:
+        """Let the worker give up its memory while nothing is asked of it. Raises `DecodeWorkerError`."""
+        self._buffers = FrameBuffers(self._settings.max_pixels)
+        self.ask({"do": "rest"})
+
     def close(self) -> None:
         """End the worker at once; it has nothing to put in order."""
         self._process.kill()

@@ -60,6 +60,8 @@ class Worker:
     def _obey(self, order: dict[str, Any], fd: int | None) -> None:
         if order["do"] == "credit":
             self._chunks.credit(order)
+        elif order["do"] == "rest":
+            self._chunks.rest()
         elif order["do"] == "index":
             self._index(order)
         elif order["do"] == "decode" and fd is not None:

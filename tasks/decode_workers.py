@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from tasks.decode_process import DecodeWorker
+from tasks.decode_process import DecodeWorker, DecodeWorkerError
 from tasks.file_stamps import FileStamp, StampedFile, stamp_of
 from tasks.settings import DecodeSettings
 
@@ -67,6 +67,11 @@ class DecodeWorkers:
 
     def give_back(self, worker: DecodeWorker) -> None:
         """Take back a worker that has answered everything; it waits for more of the same file."""
+        try:
+            worker.rest()
+        except DecodeWorkerError:
+            self.end(worker)
+            return
         with self._lock:
             self._idle[worker] = self._lent.pop(worker)
 

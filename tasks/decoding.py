@@ -28,6 +28,8 @@ from tasks.video_refusals import refusal_of
 
 _WAIT_BEFORE_MORE_S = 0.2
 """Who waited so long for frames gets more workers; about what it takes to start one."""
+_BUSY_SHARE = 0.25
+"""A caller's own time counts against its waiting by so much."""
 _LOOK_AROUND_S = 0.1
 
 
@@ -123,6 +125,7 @@ class _Extraction:
         self._idle: list[DecodeWorker] = []
         self._samples_left: dict[int, int] = {}
         self._waited_s = 0.0
+        self._waited_until_s = time.monotonic()
 
     def run(self) -> Iterator[ExtractedFrame | SegmentEnd]:
         try:
@@ -186,8 +189,12 @@ class _Extraction:
     def _wait(self) -> list[DecodeWorker]:
         began_s = time.monotonic()
         heard = wait_for_any(self._running, _LOOK_AROUND_S)
+        now_s = time.monotonic()
+        # A caller that is mostly busy with the frames is not served better by more workers.
+        self._waited_s = max(0.0, self._waited_s - _BUSY_SHARE * (began_s - self._waited_until_s))
         if all(worker.started for worker in self._running):
-            self._waited_s += time.monotonic() - began_s
+            self._waited_s += now_s - began_s
+        self._waited_until_s = now_s
         return heard
 
     def _hear(self, worker: DecodeWorker) -> Iterator[ExtractedFrame | SegmentEnd]:

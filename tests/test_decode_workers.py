@@ -76,12 +76,14 @@ def test_a_segment_ends_after_its_last_frame_whoever_decodes_it(video):
 
 
 def test_who_never_waits_for_frames_gets_one_worker(video):
-    _, frames = extraction_of(video, DecodeSettings(workers=4))
+    plan = make_plan(probe(video)[1], infer_fps=None)
+    frames = extract(video, plan, [0], settings=DecodeSettings(workers=4))
     most = 0
-    for number, _ in enumerate(frames):
+    for number, _ in zip(range(256), frames, strict=False):
         if number % 32 == 0:
-            time.sleep(0.15)
+            time.sleep(0.3)
             most = max(most, len(workers_of(os.getpid())))
+    frames.close()
     assert most == 1
 
 
@@ -131,6 +133,9 @@ def test_probing_and_extracting_share_a_worker_and_another_file_gets_another(vid
         for _ in range(2):
             frames = [item for item in extract(video, plan, [0], workers=workers) if isinstance(item, ExtractedFrame)]
             assert [read_barcode(frame.pixels) for frame in frames] == plan.frame_offset.tolist()
+            del frames
+            while shared_memories(worker):  # it gives them up when it is given back
+                time.sleep(0.02)
         assert workers_of(os.getpid()) == [worker]
         probe(other_video, workers=workers)
         assert worker not in workers_of(os.getpid())
