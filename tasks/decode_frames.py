@@ -6,6 +6,7 @@ Runs in the decode worker only: imports av, numpy and the standard library, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from av.video.frame import VideoFrame
 
@@ -37,9 +38,8 @@ def _decode_counting(video: VideoFile, handout: Handout, alive: Callable[[], Non
     As in sparse decoding, frames are held until the packet behind them has been seen.
     """
     video.rewind()
-    broken_packets: set[int] = set()
+    counted = _CountedFrames(handout)
     broken = False
-    count = 0
     held: list[VideoFrame] = []
     for number, packet in enumerate(video.untimed_packets()):
         alive()
@@ -48,23 +48,41 @@ def _decode_counting(video: VideoFile, handout: Handout, alive: Callable[[], Non
         frames, whole = video.decode(packet)
         broken_here = not whole or damage is not Damage.NONE
         if lost_before or (broken_here and not broken and damage is not Damage.INSIDE):
-            broken_packets.add(number - 1)
+            counted.broken_packets.add(number - 1)
             broken = True
+        if packet.is_keyframe and (broken or counted.awaited_key is not None):
+            counted.awaited_key = number
         broken = broken_here or (broken and not packet.is_keyframe)
         if broken:
-            broken_packets.add(number)
+            counted.broken_packets.add(number)
         for frame in held:
-            count = _count_frame(frame, count, broken_packets, handout)
+            counted.take(frame)
         held = frames
         if handout.done:
             return
     for frame in [*held, *video.drain()]:
-        count = _count_frame(frame, count, broken_packets, handout)
+        counted.take(frame)
 
 
-def _count_frame(frame: VideoFrame, count: int, broken_packets: set[int], handout: Handout) -> int:
-    if frame.opaque in broken_packets:
-        broken_packets.discard(frame.opaque)
-        handout.damaged.add(count)
-    handout.take(frame, count)
-    return count + 1
+@dataclass
+class _CountedFrames:
+    """Numbers frames as they come, and tells which of them depend on a broken packet."""
+
+    handout: Handout
+    count: int = 0
+    broken_packets: set[int] = field(default_factory=set)
+    """Numbers of packets whose frames aren't whole."""
+    awaited_key: int | None = None
+    """The keyframe behind the damage, until it is shown: what is decoded after it and shown before looks back."""
+
+    def take(self, frame: VideoFrame) -> None:
+        """Hand out the next frame."""
+        number = frame.opaque if isinstance(frame.opaque, int) else -1
+        is_leading = self.awaited_key is not None and number > self.awaited_key
+        if number == self.awaited_key:
+            self.awaited_key = None
+        if is_leading or number in self.broken_packets:
+            self.broken_packets.discard(number)
+            self.handout.damaged.add(self.count)
+        self.handout.take(frame, self.count)
+        self.count += 1

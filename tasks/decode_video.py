@@ -114,7 +114,8 @@ class VideoFile:
         head = _first_bytes(self.path)
         try:
             container = av.open(f"file:{self.path}", "r", options=options, metadata_errors="replace")
-        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
+        except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.MemoryError) as error:
+            # A broken table of frames may claim any length, for which there is no memory.
             raise RefusedError("cut_off" if _begins_as_video(head) else "no_video_file") from error
         try:
             stream = _video_stream(container)

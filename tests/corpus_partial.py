@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.corpus_entry import FRAMES, GOP, CorpusFile, Frames, Refused, Remains, damaged, once, then, video
 from tests.mp4_boxes import without_box
-from tests.video_files import truncated, with_hole, with_noise
+from tests.video_files import truncated, with_hole, with_noise, without_bytes
 
 _CUT_OFF = Refused(
     "TruncatedVideoError",
@@ -116,10 +116,21 @@ PARTIAL = [
         for what, hole in _HOLES.items()
     ),
     CorpusFile(
+        "damaged: mpeg4 avi that lacks 900 bytes",
+        damaged(
+            video(**_GRAINY, **_MPEG4, b_frames=2),
+            lambda whole, path: without_bytes(whole, path, at=0.38, size_bytes=900),
+        ),
+        Remains(counted_by="decoding"),
+        "video.avi",
+    ),
+    CorpusFile(
         "damaged: mkv, two holes",
         damaged(
             video(**_GRAINY, b_frames=2),
-            lambda whole, path: with_hole(with_hole(whole, path, at=0.3, size_bytes=900), path, at=0.7, size_bytes=900),
+            lambda whole, path: with_hole(
+                with_hole(whole, path, at=0.38, size_bytes=900), path, at=0.7, size_bytes=900
+            ),
         ),
         Remains(most_lost=100),
         "video.mkv",

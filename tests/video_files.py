@@ -197,6 +197,14 @@ def with_noise(source: Path, path: Path, *, at: float, size_bytes: int, seed: in
     return path
 
 
+def without_bytes(source: Path, path: Path, *, at: float, size_bytes: int) -> Path:
+    """`source` without `size_bytes` from the share `at` (0…1) of its length on."""
+    data = source.read_bytes()
+    start = int(len(data) * at)
+    path.write_bytes(data[:start] + data[start + size_bytes :])
+    return path
+
+
 def with_codec_tag(source: Path, path: Path, tag: bytes, other: bytes) -> Path:
     """`source` with every `tag` replaced by `other` of the same length, so that it names a codec that nobody has."""
     assert len(tag) == len(other)
