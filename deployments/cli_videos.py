@@ -76,6 +76,8 @@ def _say_facts(facts: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _shown_facts(facts: VideoFacts) -> dict[str, Any]:
+    from tasks.video_facts import frames_text
+
     return {
         "container": facts.container,
         "codec": facts.codec,
@@ -83,7 +85,7 @@ def _shown_facts(facts: VideoFacts) -> dict[str, Any]:
         "pixel aspect": facts.pixel_aspect,
         "colours": ", ".join(_colours(facts)),
         "rate": f"{facts.rate} frames/s, {'constant' if facts.constant_rate else 'variable'}",
-        "frames": facts.frame_count,
+        "frames": frames_text(facts),
         "duration": f"{facts.duration_s:.3f} s",
     }
 

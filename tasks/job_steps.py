@@ -25,6 +25,7 @@ from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.settings import JobSettings, StoreSettings
 from tasks.step_options import STEP
 from tasks.store import Store, open_store
+from tasks.video_facts import frames_text
 from tasks.videos import Video, find_video, register_url, video_file
 
 
@@ -139,6 +140,7 @@ def summary_table(spec: JobSpec, summary: ResultSummary, uri: str) -> str:
             f"**{video.file_name}** {facts.width}×{facts.height}, {facts.rate} frames/s, {facts.duration_s:.1f} s, "
             f"{summary.frames_total} samples, infer_fps {spec.request.infer_fps}",
             "",
+            *([f"Frames: {frames_text(facts)}.", ""] if facts.frames_missing or facts.counted_by == "decoding" else []),
             "| model | type | version | frames good | frames failed |",
             "|---|---|---|---|---|",
             *rows,

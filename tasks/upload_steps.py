@@ -17,6 +17,7 @@ from models.errors import PermanentError
 from tasks.settings import S3Settings, UploadSettings
 from tasks.step_options import STEP
 from tasks.store import KeyNotFoundError, Store, open_store
+from tasks.video_facts import frames_text
 from tasks.videos import Video, checked_file_name, checked_size, register_file, register_upload, register_url
 
 RESULT_FILES = ("predictions.json", "predictions.parquet", "job.json")
@@ -119,8 +120,9 @@ def facts_text(video: Video) -> str:
     rows = {
         "video_id": f"`{video.video_id}`",
         "container, codec": f"{facts.container}, {facts.codec}",
-        "size": f"{facts.width}×{facts.height}, turned by {facts.rotation}°",
-        "frames": f"{facts.frame_count} at {facts.rate} a second ({'constant' if facts.constant_rate else 'varying'})",
+        "size": f"{facts.width}×{facts.height}, turned by {facts.rotation}°{' and mirrored' if facts.mirrored else ''}",
+        "frames": frames_text(facts),
+        "rate": f"{facts.rate} frames a second, {'constant' if facts.constant_rate else 'varying'}",
         "duration": f"{facts.duration_s:.3f} s",
         "bytes": str(video.size_bytes),
         "sha256": f"`{video.sha256}`",

@@ -46,3 +46,13 @@ class VideoFacts(BaseModel):
     transfer: Literal["sdr", "pq", "hlg"] = "sdr"
     """PQ and HLG are high dynamic range, which is not tone-mapped: such frames look pale."""
     counted_by: CountedBy
+
+
+def frames_text(facts: VideoFacts) -> str:
+    """How many frames there are, for people, with what they should know of the count."""
+    said = [str(facts.frame_count)]
+    if facts.frames_missing:
+        said.append(f"{facts.frames_missing} missing: the file is damaged or cut off")
+    if facts.counted_by == "decoding":
+        said.append("counted by decoding: the file's own times cannot be relied on")
+    return "; ".join(said)

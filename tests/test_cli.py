@@ -64,6 +64,16 @@ def in_a_process(*arguments, home):
     )
 
 
+def test_probe_says_how_many_frames_are_missing(capsys, tmp_path):
+    whole = make_video(tmp_path / "whole.mp4", frames=90, container_options={"movflags": "faststart"})
+    cut = truncated(whole, tmp_path / "cut.mp4", 0.6)
+    known = json.loads(answer(capsys, "probe", cut, "--json"))
+    assert known["frame_count"] + known["frames_missing"] == 90
+    assert 20 < known["frames_missing"] < 60
+    assert f"; {known['frames_missing']} missing: the file is damaged or cut off" in answer(capsys, "probe", cut)
+    assert "missing" not in answer(capsys, "probe", whole)
+
+
 def test_help_comes_within_a_second():
     start_s = time.monotonic()
     done = subprocess.run(
