@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from tests.benchmarks.process_memory import PeakMemory
 from tests.video_files import make_no_video, make_video
 
 WANTED = range(0, 60, 6)
-ALLOCATE = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'b = bytearray(b\"1\") * 80_000_000'])"
+HOLD = "import sys; held = bytearray(b'1') * 80_000_000; sys.stdin.read()"
+ALLOCATE = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLD!r}])"
 
 
 @pytest.fixture
@@ -73,6 +75,9 @@ def test_a_reader_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
 
 
 def test_memory_of_childrens_children_counts() -> None:
-    with subprocess.Popen([sys.executable, "-c", ALLOCATE]) as process, PeakMemory(process.pid) as memory:
-        process.wait()
+    command = [sys.executable, "-c", ALLOCATE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process, PeakMemory(process.pid) as memory:
+        deadline_s = time.monotonic() + 30
+        while memory.bytes < 80_000_000 and time.monotonic() < deadline_s:
+            time.sleep(0.05)
     assert 80_000_000 < memory.bytes < 160_000_000

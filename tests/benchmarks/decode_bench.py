@@ -45,6 +45,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--readers", nargs="+", choices=READER_NAMES, default=list(READER_NAMES))
     parser.add_argument("--repeats", type=int, default=3, help="rounds; figures are their medians")
     parser.add_argument("--seconds", type=int, default=60, help="length of each video")
+    parser.add_argument("--first", type=int, help="measure on so many seconds of each video; all of it unless given")
     parser.add_argument("--lanes", type=int, default=2, help="cores that measure at once, each its own cell")
     parser.add_argument("--out", type=Path, default=Path("bench-out"), help="where table, chart and JSON go")
     parser.add_argument("--cache", type=Path, help="where the videos are kept; OUT/files unless given")
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SCREEN.print(f"{FILES[name].label}: {asked.seconds} s of video, made now unless it is kept from before")
         path = made(FILES[name], kept, asked.seconds)
         for rate in asked.rates:
-            frames = asked.seconds * FPS // (ALL_SHARE if rate == "all" else 1)
+            frames = (asked.first or asked.seconds) * FPS // (ALL_SHARE if rate == "all" else 1)
             cells.append(Cell(name, rate, path, FPS, frames, WIDTH, HEIGHT, step_of(rate)))
     references = {cell.file: reference_of(cell, asked.seconds * FPS) for cell in cells}
     runs, trials = measured(cells, installed_modes(asked.readers), references, asked)
