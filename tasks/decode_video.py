@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from tasks.decode_avi import AviTimes, avi_times
 from tasks.decode_damage import Damage, damage_test
 from tasks.decode_entry_points import entry_point_test
+from tasks.decode_heap import tables_apart
 from tasks.decode_units import is_unreferenced, length_size_of
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
@@ -113,7 +114,8 @@ class VideoFile:
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": self._decoder_limit()}
         head = _first_bytes(self.path)
         try:
-            container = av.open(f"file:{self.path}", "r", options=options, metadata_errors="replace")
+            with tables_apart():
+                container = av.open(f"file:{self.path}", "r", options=options, metadata_errors="replace")
         except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.MemoryError) as error:
             # A broken table of frames may claim any length, for which there is no memory.
             raise RefusedError("cut_off" if _begins_as_video(head) else "no_video_file") from error
