@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tests.benchmarks.decode_rounds import ONE_THREAD
 from tests.benchmarks.long_videos import FPS, long_video
-from tests.benchmarks.process_memory import PeakMemory, tree_bytes
+from tests.benchmarks.process_memory import PeakMemory
 
 LENGTHS_S = (60, 600, 3600, 36000)
 BYTES_A_PACKET = 16
@@ -77,7 +77,7 @@ class LongRun:
     peak_bytes: int
     """The most that parent and workers held together."""
     open_bytes: int
-    """What a process holds that has PyAV open the file, and no more."""
+    """The most that a process takes that has PyAV open the file, and no more."""
     probe_s: float
     all_s: float
 
@@ -101,16 +101,18 @@ def long_run(folder: Path, container: str, seconds: int) -> LongRun:
 
 def _opened_bytes(path: Path, environment: dict[str, str]) -> int:
     command = [sys.executable, "-c", _OPEN, str(path)]
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with (
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child,
+        PeakMemory(child.pid) as memory,
+    ):
         assert child.stdout is not None
         child.stdout.readline()
-        held_bytes = tree_bytes(child.pid)
         child.communicate("")
-    return held_bytes
+    return memory.bytes
 
 
 def libav_bytes(run: LongRun, shortest: LongRun) -> int:
-    """What libav holds more of this file than of the shortest once it is open, in each process that opens it."""
+    """What libav takes more to open this file than the shortest, in each process that opens it; it keeps half of it."""
     return max(0, run.open_bytes - shortest.open_bytes)
 
 
