@@ -29,7 +29,7 @@ lint: $(VENV)/.dev  ## Check style, formatting and types.
 bench: $(VENV)/.dev  ## Measure speed, side by side with others.
 	$(BIN)/python -m tests.benchmarks
 
-bench-decode: $(VENV)/.bench  ## Measure decoding against other readers (30 minutes, and some more once to make the videos).
+bench-decode: $(VENV)/.bench  ## Measure decoding against other readers (an hour on two cores; BENCH_ARGS chooses parts of it).
 	$(BIN)/python -m tests.benchmarks.decode_bench $(BENCH_ARGS)
 
 clean:  ## Remove the environment and what demo and benchmark wrote.
