@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -32,6 +32,14 @@ def _type_choices(schema: dict[str, Any]) -> None:
 _FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
 _ID_PATTERN = r"^[0-9a-f]{32}$"
 _KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
+
+
+_Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
+Prompts = (
+    Annotated[list[_Prompt], Field(min_length=1, max_length=1000, title="Texts")]
+    | Annotated[dict[_Prompt, _Prompt], Field(min_length=1, max_length=1000, title="Texts by name")]
+)
+"""Texts in order, or by a name that the result calls them."""
 
 
 class BadRequestError(PermanentError):
@@ -86,6 +94,24 @@ class InferenceParams(BaseModel):
         json_schema_extra=_optional,
         title="Best classes only",
         description="Classification with one label: keep only so many classes of each frame. Empty keeps all.",
+    )
+    prompts: Prompts | SkipJsonSchema[None] = Field(
+        default=None,
+        json_schema_extra=_optional,
+        title="Prompts",
+        description="Texts that frames are compared with (clip-compare), or that name what is to be found (detectors "
+        "that take prompts).",
+    )
+    zero_shot: bool = Field(
+        default=False,
+        title="Zero-shot classes",
+        description="clip-compare: give the prompts as classes too, with the model's own softmax scores.",
+    )
+    mask_format: Literal["polygon", "rle"] = Field(
+        default="polygon",
+        title="Mask format",
+        description="Instance segmentation: the outer contour of each mask's largest part, or the whole mask as COCO "
+        "run lengths.",
     )
 
 

@@ -262,12 +262,17 @@ def _resolved(key: str, request: ModelRequest, found: _Found, precision: Precisi
 
 def _type(found: _Found, asked: str | None) -> str:
     """What the model is run as: the request's word, else the entry's, else what its architecture is for."""
-    runs = types_of(found.architectures)
+    runs = [one for one in types_of(found.architectures) if one in TYPES]
     wanted = asked or (found.entry.inference_type if found.entry else None)
     built = ", ".join(found.architectures)
     if wanted is None:
         if len(runs) == 1:
             return runs[0]
+        if runs:
+            raise UnknownTypeError(
+                f"{found.name} is {built}, which can be run in several ways; add inference_type, one of: "
+                f"{', '.join(runs)}."
+            )
         if found.architectures:
             raise WrongTypeError(f"{found.name} is {built}, which none of {', '.join(TYPES)} runs; take another model.")
         raise UnknownTypeError(

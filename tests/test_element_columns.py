@@ -11,12 +11,20 @@ import supervision
 
 from models.element_columns import ELEMENT_COLUMNS, ElementShapeError, all_finite, derived_id
 from models.inference_types import TYPES
+from tasks.result_files import result_schema
 from tests.element_builders import (
     box,
     classification_element,
     detection_element,
+    gaze_element,
+    instance_element,
+    key_point_element,
     multi_label_element,
+    polygon,
     random_detection_element,
+    run_lengths,
+    segmentation_element,
+    similarity_element,
 )
 
 ELEMENTS: list[tuple[str, dict[str, Any]]] = [
@@ -29,6 +37,18 @@ ELEMENTS: list[tuple[str, dict[str, Any]]] = [
     ("classification", multi_label_element(sky=0.9, sea=0.3)),
     ("classification", multi_label_element(sky=0.1)),
     ("classification", multi_label_element()),
+    ("instance-segmentation", instance_element()),
+    ("instance-segmentation", instance_element(polygon((1.0, 2.0), (3.5, 4.0), (5.0, 0.0)), run_lengths("0a1Q;"))),
+    ("keypoint-detection", key_point_element()),
+    ("keypoint-detection", {"time": 0.5, **key_point_element((1.0, 2.0), (3.0, 4.5))}),
+    ("semantic-segmentation", segmentation_element("sky", "größe ü")),
+    ("gaze-detection", gaze_element()),
+    ("gaze-detection", gaze_element((0.1, -0.2), (3.0, 1e-300))),
+    ("clip-embed-image", [0.1, -2.5, 1e-30]),
+    ("clip-compare", {"similarity": [0.25, -0.5]}),
+    ("clip-compare", {"similarity": [0.25, -0.5], "time": 0.25}),
+    ("clip-compare", {"similarity": {"a dog": 0.25, "a cat": -0.5}, "time": 0.25}),
+    ("clip-compare", similarity_element(dog=0.25, cat=-0.5)),
 ]
 
 
@@ -70,10 +90,16 @@ def test_one_label_and_many_labels_share_the_columns_of_classification():
         ("object-detection", {"predictions": []}),
         ("classification", detection_element(box())),
         ("classification", multi_label_element(sky=0.5) | {"top": "sky"}),
+        ("instance-segmentation", detection_element(box())),
+        ("keypoint-detection", detection_element(box())),
+        ("semantic-segmentation", detection_element(box())),
+        ("gaze-detection", {"predictions": [{"face": {"x": 1.0}, "yaw": 0.0, "pitch": 0.0}]}),
+        ("clip-compare", {"similarity": [1.0], "prompts": ["a"]}),
+        ("clip-embed-image", {"embedding": [1.0]}),
     ],
 )
 def test_keys_that_the_format_does_not_have_are_refused_rather_than_dropped(inference_type, element):
-    with pytest.raises(ElementShapeError, match="keys"):
+    with pytest.raises(ElementShapeError, match="The model gave an"):
         ELEMENT_COLUMNS[inference_type].to_row(element)
 
 
@@ -102,6 +128,27 @@ def test_a_stamp_on_a_classification_adds_time_and_nothing_else(element):
     stamped = ELEMENT_COLUMNS["classification"].stamp(element, 0.5, "seed")
     assert stamped == {"time": 0.5, **element}
     assert next(iter(stamped)) == "time"
+
+
+@pytest.mark.parametrize(("inference_type", "element"), ELEMENTS)
+def test_every_stamped_element_comes_back_and_is_finite(inference_type, element):
+    columns = ELEMENT_COLUMNS[inference_type]
+    stamped = columns.stamp(element, 0.125, "seed")
+    table = pa.Table.from_pylist([columns.to_row(stamped)], schema=columns.schema())
+    assert all_finite(table)
+    assert orjson.dumps(columns.to_element(table.to_pylist()[0])) == orjson.dumps(stamped)
+    assert isinstance(stamped, list) or stamped["time"] == 0.125
+
+
+def test_the_columns_of_all_types_fit_into_one_table():
+    schema = result_schema(list(ELEMENT_COLUMNS))
+    assert {"predictions", "segmentation", "embedding", "similarity", "time_gaze_det"} <= set(schema.names)
+    for inference_type, element in ELEMENTS:
+        columns = ELEMENT_COLUMNS[inference_type]
+        own = pa.Table.from_pylist([columns.to_row(element)], schema=columns.schema())
+        for name in own.column_names:
+            wide = own.column(name).cast(schema.field(name).type)
+            assert wide.null_count == own.column(name).null_count
 
 
 def test_derived_ids_are_valid_uuids_of_version_8_and_never_change():
