@@ -9,10 +9,9 @@ import time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.decode_buffers import SharedBuffer, SharedBuffers
-from tasks.decode_geometry import copy_pixels
+from tasks.decode_pictures import Picture
 from tasks.decode_protocol import CHUNKS_AHEAD, Channel, ChannelClosedError
 
 CHUNK_BYTES = 16 * 2**20
@@ -20,6 +19,8 @@ CHUNK_BYTES = 16 * 2**20
 CHUNK_FRAMES = 32
 CHUNK_S = 2.0
 """A chunk is sent after so long even if it is not full."""
+_ALIGNED_BYTES = 64
+"""Frames begin at multiples of this, the widest that processors load and store at once."""
 
 
 class FrameChunks:
@@ -34,16 +35,16 @@ class FrameChunks:
         self._used = 0
         self._started_s = 0.0
 
-    def frame(self, sample: int, pixels: NDArray[np.uint8]) -> None:
-        """Copy a frame into the chunk."""
-        if self._buffer is not None and self._used + pixels.nbytes > len(self._buffer):
+    def frame(self, sample: int, picture: Picture) -> None:
+        """Draw a picture into the chunk. Raises `PictureError`, and the chunk is as it was."""
+        if self._buffer is not None and self._used + picture.room_bytes > len(self._buffer):
             self.flush()
         if self._buffer is None:
-            self._buffer = self._buffers.take(pixels.nbytes, CHUNK_BYTES)
-        place = np.frombuffer(self._buffer.memory, np.uint8, pixels.size, self._used)
-        copy_pixels(place.reshape(pixels.shape), pixels)
-        offset, self._used = self._used, self._used + pixels.nbytes
-        self._add([sample, offset, pixels.shape[0], pixels.shape[1]])
+            self._buffer = self._buffers.take(picture.room_bytes, CHUNK_BYTES)
+        offset = self._used
+        picture.draw(np.frombuffer(self._buffer.memory, np.uint8, picture.room_bytes, offset))
+        self._used = -(-(offset + picture.size_bytes) // _ALIGNED_BYTES) * _ALIGNED_BYTES
+        self._add([sample, offset, *picture.shape[:2]])
 
     def null(self, sample: int, reason: str) -> None:
         """Add a sample without pixels to the chunk."""

@@ -6,15 +6,17 @@ Runs in the decode worker only: imports av and numpy, and nothing of ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from av.buffer import Buffer
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+_side_data_of = cast("Callable[[VideoFrame], Mapping[str, Buffer]]", SideDataContainer)
 _TILE = 128
 """Columns copied at a time: what a turned copy reads then stays in the processor's cache."""
 
@@ -57,7 +59,8 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     is no right angle is taken to the nearest one.
     """
     try:
-        side_data = cast("Mapping[str, Buffer]", frame.side_data)
+        # `frame.side_data` is the same, but a frame that was asked for it refers to itself and lives on.
+        side_data = _side_data_of(frame)
         if "DISPLAYMATRIX" not in side_data:
             return UPRIGHT
         matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)

@@ -12,17 +12,17 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from tasks.decode_pictures import PictureError, Pictures
+from tasks.decode_pictures import Picture, PictureError, Pictures
 
 DAMAGED = "the frame depends on a damaged packet"
 MISSING = "the decoder gave no frame for this time"
 
 
 class Sink(Protocol):
-    """Takes samples in order: upright RGB pixels, or a reason why there are none."""
+    """Takes samples in order: pictures, or a reason why there are none."""
 
-    def frame(self, sample: int, pixels: NDArray[np.uint8]) -> None:
-        """Take `(height, width, 3)` uint8 of the sample; the array is only lent."""
+    def frame(self, sample: int, picture: Picture) -> None:
+        """Draw the sample's picture and take it; where drawing raises `PictureError`, nothing was taken."""
 
     def null(self, sample: int, reason: str) -> None:
         """Take note that the sample has no pixels."""
@@ -74,7 +74,7 @@ class Handout:
             self._null()
         else:
             try:
-                self.sink.frame(self.position, self.pictures.upright_rgb(frame))
+                self.sink.frame(self.position, self.pictures.of(frame))
             except PictureError as error:
                 self.sink.null(self.position, str(error))
             self.position += 1
