@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint bench bench-decode clean
+.PHONY: help install demo test test-long lint bench bench-decode train-small-world clean
 
 help:  ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ bench: $(VENV)/.dev  ## Measure speed, side by side with others.
 
 bench-decode: $(VENV)/.bench  ## Measure decoding against other readers (an hour on two cores; BENCH_ARGS chooses parts of it).
 	$(BIN)/python -m tests.benchmarks.decode_bench $(BENCH_ARGS)
+
+train-small-world: $(VENV)/.dev  ## Train the tests' tiny models from scratch, over their weights (hours on one core).
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.smallworld train
 
 clean:  ## Remove the environment and what demo and benchmark wrote.
 	rm -rf $(VENV) demo-out bench-out

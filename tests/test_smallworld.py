@@ -169,6 +169,7 @@ def test_masks_are_scored_by_their_pixels() -> None:
     truth = [found(masks, [0])]
     assert mean_average_precision([found(masks, [0], [0.9])], truth) == 1.0
     assert mean_average_precision([found(shifted, [0], [0.9])], truth) == 0.0
+    assert mean_average_precision([found(masks[:0], [], [])], truth) == 0.0
 
 
 def test_mean_overlap_by_hand() -> None:

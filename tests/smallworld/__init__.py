@@ -15,6 +15,11 @@ Seeds from 0 train, seeds from 10 million choose and score stills, seeds from 20
 and take no part in either.
 """
 
+from pathlib import Path
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+"""A folder for each model, in the layout of the hub."""
+
 FIRST_TRAINING_SEED = 0
 FIRST_HELD_OUT_SEED = 10_000_000
 FIRST_VIDEO_SEED = 20_000_000

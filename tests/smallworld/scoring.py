@@ -6,6 +6,7 @@ threshold of intersection over union; its mean runs over the classes that the tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def box_overlaps(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArra
 
 def mask_overlaps(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Intersection over union `(n, m)` of masks `(n, height, width)` and `(m, …)`; 0 where both are empty."""
-    first, second = (masks.reshape(len(masks), -1).astype(np.float64) for masks in (one, other))
+    first, second = (masks.reshape(len(masks), math.prod(masks.shape[1:])).astype(np.float64) for masks in (one, other))
     shared = first @ second.T
     return _over(shared, first.sum(1)[:, None] + second.sum(1)[None, :] - shared)
 
