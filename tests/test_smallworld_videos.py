@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -37,7 +39,7 @@ def test_a_variable_rate_is_written_to_the_tick(tmp_path: Path) -> None:
     with av.open(str(video.path)) as container:
         stored_s = [frame.pts * frame.time_base for frame in container.decode(video=0)]
     assert tuple(stored_s) == times_s == video.times_s
-    assert len({later - earlier for earlier, later in zip(times_s, times_s[1:], strict=False)}) > 10
+    assert len({later - earlier for earlier, later in pairwise(times_s)}) > 10
     assert grey_levels_apart(read_stored(video.path)[-1], video.truth(19).rgb) < 8
 
 
@@ -62,8 +64,6 @@ def test_samples_are_coded_frames_beside_their_truth(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["detection", "semantic", "instance", "classification", "clip"])
 def test_training_sees_what_the_processor_makes(task: str) -> None:
-    import importlib
-
     processor = importlib.import_module(f"tests.smallworld.training_{task}").processor()
     pictures, _ = worn_stills(CROWD, range(3))
     expected = processor(images=pictures, return_tensors="pt")["pixel_values"]

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import math
 import tempfile
 from pathlib import Path
 
 import cv2
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from tests.smallworld import FIRST_VIDEO_SEED, WEIGHTS
 from tests.smallworld.cards import JUDGED, card, measured
-from tests.smallworld.scenes import KINDS
+from tests.smallworld.scenes import KINDS, Seen
 from tests.smallworld.training_loop import Task, train
 from tests.smallworld.videos import write_video
 
@@ -44,22 +43,26 @@ def score(name: str, weights: Path, *, write_card: bool) -> None:
         flush=True,
     )
     if write_card:
-        with safe_open(weights / folder / "model.safetensors", "pt") as tensors:
-            shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118: no mapping
-        (weights / folder / "README.md").write_text(card(task_of(name), scores, sum(map(math.prod, shapes))))
+        tensors = load_file(weights / folder / "model.safetensors")
+        parameters = sum(tensor.numel() for tensor in tensors.values())
+        (weights / folder / "README.md").write_text(card(task_of(name), scores, parameters))
 
 
 def video(path: Path, kind: str, seed: int, frames: int) -> None:
     """Write a video, and its truth beside it as JSON: counted objects of every frame."""
     made = write_video(path, KINDS[kind], seed, frames=frames)
-    truth = [
-        [
-            {"label": seen.object.label, "box": seen.box, "key_points": seen.shape.key_points().tolist()}
-            for seen in shown
-        ]
-        for shown in (made.truth(index).seen for index in range(frames))
-    ]
+    truth = [[_told(seen) for seen in made.truth(index).seen] for index in range(frames)]
     path.with_suffix(".json").write_text(json.dumps(truth))
+
+
+def _told(seen: Seen) -> dict[str, object]:
+    return {"label": seen.object.label, "box": seen.box, "key_points": seen.shape.key_points().tolist()}
+
+
+def _task_name(name: str) -> str:
+    if name not in TASKS:
+        raise argparse.ArgumentTypeError(f"no such task: {name}; there are {', '.join(TASKS)}")
+    return name
 
 
 def main() -> None:
@@ -67,12 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.smallworld", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train models from scratch and write their weights and cards")
-    training.add_argument("tasks", nargs="*", choices=[[], *TASKS], default=list(TASKS))
     training.add_argument("--checkpoints", type=Path, default=Path(tempfile.gettempdir()) / "small-world-training")
     scoring = commands.add_parser("score", help="judge weights on held-out stills and on fresh compressed videos")
-    scoring.add_argument("tasks", nargs="*", choices=[[], *TASKS], default=list(TASKS))
     scoring.add_argument("--write-cards", action="store_true")
     for command in (training, scoring):
+        command.add_argument("tasks", nargs="*", type=_task_name, help=f"all unless named: {', '.join(TASKS)}")
         command.add_argument("--weights", type=Path, default=WEIGHTS)
     looking = commands.add_parser("video", help="write a video and its truth as JSON")
     looking.add_argument("path", type=Path)

@@ -145,8 +145,8 @@ known exactly. It sees nothing else: do not use it on pictures of the real world
 Measured by `python -m tests.smallworld score`, which loads the model with transformers alone.
 
 Trained from scratch by `python -m tests.smallworld train`: {task.steps:,} steps of {task.batch} rendered stills, AdamW,
-learning rate {task.learning_rate:g} after a warm-up and down a cosine, one CPU thread, fp32; training seeds from 0, each
-scene seen once.{begins} The held-out stills were looked at while training went on, the videos' seeds never.
+learning rate {task.learning_rate:g} after a warm-up and down a cosine, one CPU thread, fp32; training seeds from 0,
+each scene seen once.{begins} The held-out stills were looked at while training went on, the videos' seeds never.
 
 Licence: that of the project, Apache-2.0. No data and no weights of others took part.
 """

@@ -70,6 +70,7 @@ def train(task: Task, weights: Path, checkpoints: Path, *, log: Callable[[str], 
             saved = weights / task.name if done == task.steps else checkpoints / task.name
             task.save(network.eval(), saved)
             log(f"{task.name}: step {done} held out {task.score(saved):.4f} ({time.monotonic() - started:.0f} s)")
+    checkpoint.unlink(missing_ok=True)  # so that the next training starts from scratch
 
 
 def _step(task: Task, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> float:
