@@ -134,11 +134,11 @@ class StraightRgb:
             return False
         if kind != self._kind:
             self._kind, self._drawing = kind, self._right_drawing(kind, frame, room, by_pyav)
-            if self._drawing is None:
-                return False
+            return self._drawing is not None
         return self._drawing is not None and self._drawing.draw(frame, room)
 
     def _right_drawing(self, kind: Kind, frame: VideoFrame, room: NDArray[np.uint8], by_pyav: ByPyAV) -> Drawing | None:
+        """What draws frames of this kind, None where it is not right; `frame` is then drawn already."""
         assert self._drawing_of is not None
         noise = _noise_like(frame, kind)
         noise_kind = kind_of(noise)
@@ -159,8 +159,10 @@ def _draws_as(by_pyav: ByPyAV, drawing: Drawing, frame: VideoFrame, room: NDArra
     watched = room[expected.size + _STEP_BYTES :]
     untouched = np.arange(len(watched), dtype=np.uint8)
     watched[:] = untouched
-    drawn = drawing.draw(frame, room) and np.array_equal(room[: expected.size].reshape(expected.shape), expected)
-    return drawn and np.array_equal(watched, untouched)
+    if not drawing.draw(frame, room):
+        return False
+    drawn = room[: expected.size].reshape(expected.shape)
+    return np.array_equal(drawn, expected) and np.array_equal(watched, untouched)
 
 
 def _noise_like(frame: VideoFrame, kind: Kind) -> VideoFrame:

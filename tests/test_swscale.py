@@ -11,7 +11,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from tasks.decode_pictures import Pictures
-from tasks.decode_swscale import ROOM_BEHIND_BYTES, StraightRgb, SwscaleDrawing, drawing_by_swscale, kind_of
+from tasks.decode_swscale import ROOM_BEHIND_BYTES, StraightRgb, drawing_by_swscale, kind_of
 from tasks.decode_video import LoggedErrors, VideoFile
 from tests.stored_frames import FULL, LIMITED, extracted
 from tests.streams import make_changing_size
@@ -80,26 +80,35 @@ def test_what_is_not_plain_is_left_to_pyav(tmp_path):
     assert kind_of(frame_of_noise()) is not None
 
 
-class Scribbling(SwscaleDrawing):
+class Scribbling:
     """Draws right, and writes as far behind the picture as nothing may."""
+
+    def __init__(self, right):
+        self.right = right
 
     def draw(self, frame, room):
         room[-1] += 1
-        return super().draw(frame, room)
+        return self.right.draw(frame, room)
 
 
-class Cropping(SwscaleDrawing):
-    """Leaves out the last pixel of a picture that is not a test's own strip."""
+class Cropping(Scribbling):
+    """Spoils the last pixel of whatever is larger than the strip of noise that is drawn first."""
 
     def draw(self, frame, room):
-        drawn = super().draw(frame, room)
+        drawn = self.right.draw(frame, room)
         room[3 * frame.width * frame.height - 1] ^= frame.height > 16
         return drawn
 
 
+class Failing(Scribbling):
+    """Says that it could not."""
+
+    def draw(self, frame, room):
+        return False
+
+
 def test_a_wrong_way_to_draw_is_found_out():
     right = drawing_by_swscale()
-    library = right(kind_of(frame_of_noise()))._library
     black = av.VideoFrame(80, 48, "yuv420p")
     for plane, value in zip(black.planes, (16, 128, 128), strict=True):
         plane.update(bytes([value]) * plane.buffer_size)
@@ -109,8 +118,9 @@ def test_a_wrong_way_to_draw_is_found_out():
 
     wrong = [
         lambda kind: right(replace(kind, matrix=9)),
-        lambda kind: Scribbling(library, kind),
-        lambda kind: Cropping(library, kind),
+        lambda kind: Scribbling(right(kind)),
+        lambda kind: Cropping(right(kind)),
+        lambda kind: Failing(right(kind)),
         refusing,
     ]
     assert drawn_by(StraightRgb(right), black) is not None
