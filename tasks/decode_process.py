@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import select
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Collection
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from models.errors import PassingError
+from tasks.decode_forking import FORKER, can_fork
+from tasks.decode_program import ProgramWorker, WorkerProcess
 from tasks.decode_protocol import Channel, ChannelClosedError
 from tasks.frame_buffers import FrameBuffers, SampleOrReason
 from tasks.settings import DecodeSettings
 
 _PROGRAM = Path(__file__).with_name("decode_worker.py")
 _WITH_MEMORY = ("chunk", "index-part")
-_PASSED_ON = ("LD_LIBRARY_PATH", "TMPDIR")
+_TO_END_S = 5.0
+"""A worker that has closed its channel has so long to end."""
 
 
 class DecodeWorkerError(PassingError):
@@ -36,20 +35,8 @@ class DecodeWorker:
     def __init__(self, settings: DecodeSettings) -> None:
         self._settings = settings
         ours, theirs = socket.socketpair()
-        environment = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1"}
-        environment.update({name: os.environ[name] for name in _PASSED_ON if name in os.environ})
-        arguments = [str(theirs.fileno()), str(settings.memory_limit_bytes), *_import_paths()]
-        command = [sys.executable, "-I", "-S", str(_PROGRAM), *arguments]
         with theirs:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
+            self._process = _started(theirs.fileno(), settings.memory_limit_bytes)
         self._channel = Channel(ours)
         self._buffers = FrameBuffers(settings.max_pixels)
         self.silent_s = 0.0
@@ -59,8 +46,13 @@ class DecodeWorker:
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """The worker's process id. Raises `ProcessLookupError` where it was never started."""
         return self._process.pid
+
+    @property
+    def cpu_s(self) -> float | None:
+        """User and system time that it took; None until it is closed, and where nobody could tell."""
+        return self._process.cpu_s
 
     @property
     def hangs(self) -> bool:
@@ -121,8 +113,7 @@ class DecodeWorker:
 
     def close(self) -> None:
         """End the worker at once; it has nothing to put in order."""
-        self._process.kill()
-        self._process.wait()
+        self._process.end()
         self._channel.socket.close()
 
     def __enter__(self) -> DecodeWorker:
@@ -137,20 +128,15 @@ class DecodeWorker:
         return f"the decode worker said nothing for {self._settings.stall_timeout_s:g} s and was ended"
 
     def _how_it_ended(self) -> str:
-        try:
-            status = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            return "the decode worker closed its channel"
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        return f"the decode worker ended {how}"
+        how = self._process.wait(_TO_END_S)
+        return "the decode worker closed its channel" if how is None else f"the decode worker ended {how}"
 
 
-@cache
-def _import_paths() -> list[str]:
-    """Folders that the worker imports its libraries from; finding them imports nothing."""
-    specs = [importlib.util.find_spec(name) for name in ("av", "numpy")]
-    origins = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
-    return list(dict.fromkeys(str(Path(origin).parent.parent) for origin in origins))
+def _started(channel_fd: int, memory_limit_bytes: int) -> WorkerProcess:
+    """A fork where the system has what that takes: starting the program costs more than a short video."""
+    if can_fork():
+        return FORKER.fork(channel_fd, memory_limit_bytes)
+    return ProgramWorker(_PROGRAM, channel_fd, memory_limit_bytes)
 
 
 def wait_for_any(workers: Collection[DecodeWorker], timeout_s: float) -> list[DecodeWorker]:

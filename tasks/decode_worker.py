@@ -1,8 +1,9 @@
-"""The decode worker, a program of its own: takes orders over a socket, hands back indexes and frames in shared memory.
+"""The decode worker, a process of its own: takes orders over a socket, hands back indexes and frames in shared memory.
 
-It is started by file path in Python's isolated mode and without `site`, so that it starts quickly and finds nothing but
-what its parent names: av and numpy, and of ours only what imports nothing more. It has no credentials and no network,
-opens local files only, and ends when its parent is gone.
+It is forked by `decode_forker`, which has loaded this file; where the system can't do that, it is a program by itself.
+Either is started by file path in Python's isolated mode and without `site`, so that it starts quickly and finds nothing
+but what its parent names: av and numpy, and of ours only what imports nothing more. It has no credentials and no
+network, opens local files only, and ends when its parent is gone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 
 from tasks.decode_buffers import SharedBuffers
 from tasks.decode_chunks import FrameChunks
-from tasks.decode_confinement import leave_network, set_limits
+from tasks.decode_confinement import be_killed_early, leave_network, set_limits
 from tasks.decode_frames import Wanted, decode_samples
 from tasks.decode_index import send_index
 from tasks.decode_protocol import ALIVE_EVERY_S, Channel, ChannelClosedError, map_memory
@@ -101,17 +102,16 @@ class Worker:
             self._channel.send({"say": "alive"})
 
 
-def end_with_parent(channel_fd: int) -> None:
+def end_with_parent(channel_fd: int, parent_pid: int) -> None:
     """End at once when the parent closes the channel or dies, even in the middle of a decoder's work.
 
-    The kernel's own parent-death signal is of no use: it fires when the thread that started us ends.
+    The kernel's own parent-death signal is of no use here: it fires when the thread that started us ends.
     """
-    parent = os.getppid()
     poll = select.poll()
     poll.register(channel_fd, 0)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent_pid:
             if any(happened & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, happened in poll.poll(1000)):
                 break
         os._exit(0)
@@ -119,18 +119,19 @@ def end_with_parent(channel_fd: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(channel_fd: int, memory_limit_bytes: int) -> None:
-    """Serve the parent at the other end of `channel_fd`."""
+def main(channel_fd: int, memory_limit_bytes: int, parent_pid: int) -> None:
+    """Serve who is at the other end of `channel_fd`, as a child of `parent_pid`."""
     set_limits(memory_limit_bytes)
+    be_killed_early()
     leave_network()
     # A frame whose side data was looked at refers to itself, and only the collector frees it; at Python's own pace it
     # would come after hundreds of frames.
     gc.freeze()
     gc.set_threshold(20, 2, 2)
-    end_with_parent(channel_fd)
+    end_with_parent(channel_fd, parent_pid)
     with contextlib.suppress(ChannelClosedError), socket.socket(fileno=channel_fd) as channel_socket:
         Worker(Channel(channel_socket), memory_limit_bytes).serve()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), os.getppid())

@@ -16,7 +16,18 @@ from tasks.settings import DecodeSettings
 
 
 def workers_of(pid: int) -> list[int]:
-    """Process ids of the decode workers that `pid` started."""
+    """Process ids of the decode workers of `pid`: forked ones, and programs that it started."""
+    forked = [worker for forker in forkers_of(pid) for worker in children_of(forker, "decode_forker.py")]
+    return forked + children_of(pid, "decode_worker.py")
+
+
+def forkers_of(pid: int) -> list[int]:
+    """Process ids of what `pid` has its decode workers forked from."""
+    return children_of(pid, "decode_forker.py")
+
+
+def children_of(pid: int, program: str) -> list[int]:
+    """Process ids of the children of `pid` that run `program`; those that have ended run none."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -24,7 +35,7 @@ def workers_of(pid: int) -> list[int]:
             command = folder.joinpath("cmdline").read_bytes()
         except OSError:
             continue
-        if parent == pid and b"decode_worker.py" in command:
+        if parent == pid and program.encode() in command:
             found.append(int(folder.name))
     return found
 

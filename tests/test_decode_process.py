@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pytest
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
 from tasks.decoding import ExtractedFrame, extract
 from tasks.plans import make_plan
-from tasks.probing import probe
+from tasks.probing import probe, read_index
 from tasks.settings import DecodeSettings
-from tests.decode_processes import extraction_of, workers_of
+from tests.decode_processes import extraction_of, forkers_of, is_gone, workers_of
 from tests.video_files import make_video, read_barcode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,13 +28,20 @@ def video(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("videos") / "video.mp4", frames=240, b_frames=2)
 
 
+@pytest.fixture(params=["forked", "program"])
+def started(request, monkeypatch):
+    """Both ways in which workers are started."""
+    monkeypatch.setattr("tasks.decode_process.can_fork", lambda: request.param == "forked")
+    return request.param
+
+
 def extraction(path, **settings):
     """All frames by one worker, in order."""
     return extraction_of(path, DecodeSettings(workers=1, **settings))[1]
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
-def test_a_worker_that_is_lost_once_costs_nothing(video, blow):
+def test_a_worker_that_is_lost_once_costs_nothing(video, blow, started):
     frames = extraction(video, stall_timeout_s=2)
     given = [next(frames)]
     (worker,) = workers_of(os.getpid())
@@ -62,12 +68,12 @@ def test_a_segment_that_loses_two_workers_is_null_and_the_next_goes_on(video, bl
     assert all(read_barcode(frame.pixels) == frame.sample for frame in given if frame.pixels is not None)
 
 
-def test_a_file_that_no_worker_survives_is_a_passing_error(video):
+def test_a_file_that_no_worker_survives_is_a_passing_error(video, started):
     with pytest.raises(DecodeWorkerError, match=r"video\.mp4 could not be read: the decode worker .*; try again"):
         probe(video, DecodeSettings(memory_limit_bytes=40 * 2**20))
 
 
-def test_the_worker_ends_with_the_generator(video):
+def test_the_worker_ends_with_the_generator(video, started):
     frames = extraction(video)
     next(frames)
     assert workers_of(os.getpid())
@@ -76,22 +82,22 @@ def test_the_worker_ends_with_the_generator(video):
     assert not workers_of(os.getpid())
 
 
-def test_the_worker_ends_when_its_parent_is_killed(video, tmp_path):
+def test_the_worker_ends_when_its_parent_is_killed(video, started):
     program = (
+        f"import tasks.decode_process as it; it.can_fork = lambda: {started == 'forked'}\n"
         "import sys, time; from pathlib import Path; from tests.test_decode_process import extraction\n"
         f"frames = extraction(Path({str(video)!r})); next(frames); print('decoding', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "decoding\n"
         (worker,) = workers_of(parent.pid)
+        forkers = forkers_of(parent.pid)
+        assert len(forkers) == (started == "forked")
         parent.kill()
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{worker}").exists()
+    assert all(map(is_gone, [worker, *forkers]))
 
 
-def test_the_worker_carries_no_credentials(monkeypatch):
+def test_the_worker_carries_no_credentials(monkeypatch, started):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     monkeypatch.setenv("HF_TOKEN", "very-secret")
     with DecodeWorker(DecodeSettings()) as worker:
@@ -100,6 +106,27 @@ def test_the_worker_carries_no_credentials(monkeypatch):
         environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
     assert b"LC_ALL" in environment
     assert b"very-secret" not in environment
+
+
+def test_what_a_worker_took_is_known_when_it_is_closed(video, started):
+    with DecodeWorker(DecodeSettings()) as worker:
+        read_index(worker, video, DecodeSettings())
+        # In nanoseconds of all its threads.
+        stats = [task.joinpath("schedstat").read_text() for task in Path(f"/proc/{worker.pid}/task").iterdir()]
+        taken_s = sum(int(stat.split()[0]) for stat in stats) / 1e9
+        assert worker.cpu_s is None
+    assert worker.cpu_s >= 0.95 * taken_s > 0
+
+
+def test_a_worker_that_ended_by_itself_is_told_how(started):
+    with DecodeWorker(DecodeSettings()) as worker:
+        worker.hear()
+        os.kill(worker.pid, signal.SIGTERM)
+        with pytest.raises(DecodeWorkerError, match="by signal 15"):
+            worker.answer()
+        with pytest.raises(DecodeWorkerError, match="by signal 15"):
+            worker.credit()
+    worker.close()
 
 
 def test_nothing_can_be_reached_from_the_workers_network():
@@ -128,7 +155,7 @@ def modules_after(statement):
 
 
 def test_the_worker_imports_only_what_decoding_takes():
-    loaded = modules_after("import tasks.decode_worker")
+    loaded = modules_after("import tasks.decode_forker")
     assert {"av", "numpy"} <= loaded
     assert not loaded & {"prefect", "torch", "pydantic", "models", "boto3", "transformers"}
 
@@ -150,7 +177,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
     assert peak - before < 64 * 2**20  # all frames together are 295 MB
 
 
-def test_no_descriptor_is_left_open(video):
+def test_no_descriptor_is_left_open(video, started):
     def use():
         plan = make_plan(probe(video)[1], infer_fps=Fraction(1))
         list(extract(video, plan, [0]))
@@ -201,6 +228,7 @@ def test_what_a_hostile_worker_says_is_never_trusted(video, plan, tmp_path, monk
         "channel.receive()\n"
     )
     monkeypatch.setattr("tasks.decode_process._PROGRAM", program)
+    monkeypatch.setattr("tasks.decode_process.can_fork", lambda: False)
     settings = DecodeSettings(workers=1, max_pixels=160 * 96)
     frames = [item for item in extract(video, plan, [0], settings=settings) if isinstance(item, ExtractedFrame)]
     assert len(frames) == 240
