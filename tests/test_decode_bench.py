@@ -74,6 +74,53 @@ def test_a_reader_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
     assert failed.why.startswith("ended with status 1: ")
 
 
+def test_the_time_of_a_readers_processes_counts(tmp_path: Path) -> None:
+    """Of a forked worker, of one that is a program, and of a worker whose forker was replaced on the way."""
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "import tasks.decode_process as it; from tasks.decode_forking import FORKER\n"
+        "from tasks.probing import read_index; from tests.benchmarks.decode_once import adopt_orphans, cpu_s\n"
+        "adopt_orphans(); FORKER.prepare(); before, workers_s = cpu_s(), 0.0; settings = it.DecodeSettings()\n"
+        "for way in ('forked', 'program', 'forked', 'replaced'):\n"
+        "    it.can_fork = lambda: way != 'program'\n"
+        "    if way == 'replaced':\n"
+        "        os.kill(FORKER.pid, signal.SIGKILL)\n"
+        "        os.waitid(os.P_PID, FORKER.pid, os.WEXITED | os.WNOWAIT)\n"
+        "    with it.DecodeWorker(settings) as worker: read_index(worker, Path(sys.argv[1]), settings)\n"
+        "    workers_s += worker.cpu_s\n"
+        "print(workers_s, cpu_s() - before)"
+    )
+    path = make_video(tmp_path / "video.mp4")
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    workers_s, counted_s = map(float, done.stdout.split())
+    assert counted_s > workers_s > 0.05
+
+
+LEFT = {
+    "a child": "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])",
+    "an orphan": "subprocess.run(['sh', '-c', 'sleep 60 &'])",
+    "a decode worker": "DecodeWorker(DecodeSettings()).hear()",
+    "an orphan of a forker": "w = DecodeWorker(DecodeSettings()); w.hear(); os.kill(FORKER.pid, 9); FORKER.end()",
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_time_that_nobody_counts_is_an_error(left: str) -> None:
+    script = (
+        "import os, subprocess, sys; from tasks.decode_forking import FORKER\n"
+        "from tasks.decode_process import DecodeSettings, DecodeWorker\n"
+        "from tests.benchmarks.decode_once import adopt_orphans, cpu_s\n"
+        f"adopt_orphans(); cpu_s()\n{LEFT[left]}\n"
+        "try: cpu_s()\n"
+        "finally:\n"
+        "    from tests.benchmarks.process_memory import process_tree\n"
+        "    [os.kill(pid, 9) for pid in process_tree(os.getpid())[1:]]"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "CPU seconds of 1 processes would go uncounted" in done.stderr
+
+
 def test_memory_of_childrens_children_counts() -> None:
     command = [sys.executable, "-c", ALLOCATE]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process, PeakMemory(process.pid) as memory:

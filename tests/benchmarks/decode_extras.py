@@ -60,12 +60,13 @@ def two_workers(cell: Cell) -> dict[str, Any]:
 
 
 _PROBE = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from tasks.decode_forking import FORKER, can_fork
 from tasks.probing import probe
-def cpu_s():
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+from tests.benchmarks.decode_once import cpu_s
+if can_fork():
+    FORKER.prepare()
 before = cpu_s()
 facts, _ = probe(Path(sys.argv[1]))
 print(json.dumps({"cpu_s": cpu_s() - before, "frames": facts.frame_count}))

@@ -18,11 +18,15 @@ from tests.benchmarks.decode_sampling import Mode, Pixels, Sampling
 
 
 def reelmill_modes() -> dict[str, Mode]:
-    """Ours, as a job uses it: index, plan, sparse decoding in a worker process that starts on the clock."""
+    """Ours, as a job uses it: index, plan, sparse decoding in a worker process, which is forked on the clock."""
+    from tasks.decode_forking import FORKER, can_fork
     from tasks.decode_workers import DecodeWorkers
     from tasks.decoding import ExtractedFrame, extract
     from tasks.plans import make_plan
     from tasks.probing import probe
+
+    if can_fork():
+        FORKER.prepare()
 
     def sparse(wanted: Sampling) -> Iterator[Pixels]:
         step = wanted.numbers.step

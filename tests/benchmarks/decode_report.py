@@ -17,10 +17,11 @@ from tests.benchmarks.decode_rounds import Run
 OURS = "reelmill"
 FOOT = """
 One thread each, pinned to one core; medians over rounds in which the readers take turns; each run in a fresh process.
-CPU s: user and system time of all the reader's processes, from before the file is opened to the last frame. reelmill's
-and ffmpeg's include the start of their process, the others' no import. All deliver RGB in full size, and every page of
-it is looked at. Peak: all processes, libraries included. Ratio: CPU s of the best other right reader to this one's.
-Identical: frames whose bytes looked at are PyAV's; others convert colours a little differently.
+CPU s: user and system time of all the reader's processes, from before the file is opened to the last frame. Every
+reader's libraries are loaded before the clock starts, those of reelmill's workers in the process that forks them; that
+process's time on the clock counts, as does the fork, and the start of the ffmpeg command. All deliver RGB in full size,
+and every page of it is looked at. Peak: all processes, libraries included. Ratio: CPU s of the best other right reader
+to this one's. Identical: frames whose bytes looked at are PyAV's; others convert colours a little differently.
 """
 
 
