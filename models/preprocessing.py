@@ -1,7 +1,8 @@
 """A processor's configuration → the same numbers, on the device, in batches of frames of one shape.
 
 transformers' Pillow processors work frame by frame on the CPU. Here the steps that nearly all of them share (resize,
-crop, rescale, normalise, pad) are read from the processor's resolved attributes and run in torch. No list of classes
+crop, rescale, normalise, pad) are read from the processor's resolved attributes (`models.processor_steps`) and run
+in torch. No list of classes
 decides whether that is right: for each shape of frame the processor itself runs once, on a test picture. Where we
 disagree with it by a hundredth of a grey level, or a step is none of ours, it does the work itself, which is logged.
 """
@@ -10,28 +11,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import pad
 
-from models.errors import PermanentError
-from models.resizing import PILLOW_FILTERS, ResizeFilter, Size, SizeRule, center_crop, check_picture, resize
+from models.float_resizing import resize_like_scipy, resize_plain
+from models.frame_sizes import Size
+from models.processor_steps import NotCoveredError, Steps, steps_from
+from models.resizing import center_crop, check_picture, resize
 from models.vision_model import Frame
 
 logger = logging.getLogger(__name__)
 
 _MOST_LEVELS = 0.01
 """Most that a value may differ from the processor's, in grey levels: rounding of floats, never a step of a pixel."""
-_CONVNEXT_WARP_EDGE = 384
-"""From this edge on, ConvNeXt's evaluation resizes to a square and crops nothing."""
-
-
-class NotCoveredError(PermanentError):
-    """The configuration asks for a step that only the processor itself can do."""
 
 
 class ImageProcessor(Protocol):
@@ -44,124 +38,38 @@ class ImageProcessor(Protocol):
         """Give every attribute, class defaults included."""
 
 
-@dataclass(frozen=True)
-class Steps:
-    """What is done to a frame, in this order; whole pictures in, floats out."""
-
-    size: SizeRule | None
-    how: ResizeFilter
-    warp_edge: int | None
-    """Resize to a square of this edge (ConvNeXt at 384 and above)."""
-    crop: Size | None
-    flip_channels: bool
-    gain: tuple[float, float, float]
-    """Per output channel: value = grey level × gain + offset. Rescaling and normalising are one such step."""
-    offset: tuple[float, float, float]
-    pad_to: Size | None
-    """Zeros are added below and to the right, after normalising."""
-
-
-def steps_from(config: Mapping[str, Any]) -> Steps:
-    """Read the steps from a processor's resolved attributes (`to_dict`) or a whole preprocessor_config.json.
-
-    Raises `NotCoveredError` where a step is none of ours.
-    """
-    kind = str(config.get("image_processor_type", ""))
-    size, crop = _size_rule(config, kind), _crop(config)
-    warp_edge = None
-    if kind.startswith("ConvNext") and size is not None and size.shortest_edge:
-        size, warp_edge, crop = _convnext(config, size.shortest_edge)
-    gain, offset = _gain_and_offset(config)
-    return Steps(
-        size=size,
-        how=_filter(config) if size or warp_edge else "bilinear",
-        warp_edge=warp_edge,
-        crop=crop,
-        flip_channels=bool(config.get("do_flip_channel_order")),
-        gain=gain,
-        offset=offset,
-        pad_to=_pair_of(config.get("pad_size")) if config.get("do_pad") else None,
-    )
-
-
-def _filter(config: Mapping[str, Any]) -> ResizeFilter:
-    resample = config.get("resample", 2)
-    if int(resample) not in PILLOW_FILTERS:
-        raise NotCoveredError(f"the resample filter {int(resample)} is neither bilinear (2) nor bicubic (3)")
-    return PILLOW_FILTERS[int(resample)]
-
-
-def _size_rule(config: Mapping[str, Any], kind: str) -> SizeRule | None:
-    if not config.get("do_resize"):
-        return None
-    size = config.get("size")
-    if not isinstance(size, Mapping):
-        raise NotCoveredError(f"the size {size!r} is no set of named edges")
-    known = SizeRule.__dataclass_fields__.keys() - {"multiple_of"}
-    edges = {name: int(value) for name, value in size.items() if value is not None}
-    if not edges or not edges.keys() <= known:
-        raise NotCoveredError(f"the size {dict(size)} names edges that are none of ours")
-    return SizeRule(**edges, multiple_of=16 if kind.startswith("Yolos") else 1)
-
-
-def _crop(config: Mapping[str, Any]) -> Size | None:
-    return _pair_of(config.get("crop_size")) if config.get("do_center_crop") else None
-
-
-def _pair_of(size: Any) -> Size | None:
-    if size is None:
-        return None
-    if not isinstance(size, Mapping) or not (size.get("height") and size.get("width")):
-        raise NotCoveredError(f"the size {size!r} does not name a height and a width")
-    return int(size["height"]), int(size["width"])
-
-
-def _convnext(config: Mapping[str, Any], edge: int) -> tuple[SizeRule | None, int | None, Size | None]:
-    """Below 384 the shorter edge becomes edge / crop_pct and the middle is cut out; from 384 on a plain square."""
-    if edge >= _CONVNEXT_WARP_EDGE:
-        return None, edge, _crop(config)
-    return SizeRule(shortest_edge=int(edge / float(config.get("crop_pct", 224 / 256)))), None, (edge, edge)
-
-
-def _gain_and_offset(config: Mapping[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Fold rescaling and every normalisation into one gain and one offset for each channel."""
-    gain, offset = np.ones(3), np.zeros(3)
-    if config.get("do_rescale"):
-        gain = gain * float(config.get("rescale_factor", 1 / 255))
-        offset = offset - float(bool(config.get("rescale_offset")))
-    if config.get("do_normalize"):
-        mean, std = _channels(config, "image_mean"), _channels(config, "image_std")
-        gain, offset = gain / std, (offset - mean) / std
-    if config.get("include_top"):
-        std = _channels(config, "image_std")
-        gain, offset = gain / std, offset / std
-    return (gain[0], gain[1], gain[2]), (offset[0], offset[1], offset[2])
-
-
-def _channels(config: Mapping[str, Any], name: str) -> NDArray[np.float64]:
-    values = np.broadcast_to(np.asarray(config.get(name), dtype=np.float64), 3)
-    if not np.isfinite(values).all():
-        raise NotCoveredError(f"{name} is {config.get(name)!r}")
-    return values
-
-
 def run_steps(frames: torch.Tensor, steps: Steps) -> torch.Tensor:
     """Take `(n, 3, height, width)` uint8 through `steps`; gives float32 `(n, 3, h, w)` on the same device."""
-    height, width = int(frames.shape[-2]), int(frames.shape[-1])
-    target = (steps.warp_edge, steps.warp_edge) if steps.warp_edge else None
-    if steps.size is not None:
-        target = steps.size.target(height, width)
+    if steps.squared:
+        side = max(frames.shape[-2:])
+        frames = pad(frames, (0, side - frames.shape[-1], 0, side - frames.shape[-2]))
+    if steps.crop_first is not None:
+        shorter = min(frames.shape[-2:])
+        down, across = steps.crop_first
+        frames = center_crop(frames, (int(down * shorter), int(across * shorter)))
+    target = steps.size.target(int(frames.shape[-2]), int(frames.shape[-1])) if steps.size else None
     if target is not None:
-        frames = resize(frames, target, steps.how)
+        frames = _resized(frames, target, steps)
     if steps.crop is not None:
         frames = center_crop(frames, steps.crop)
     if steps.flip_channels:
         frames = frames.flip(1)
-    values = frames.to(torch.float32, memory_format=torch.contiguous_format)
+    values = frames.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     values = values.mul_(_per_channel(steps.gain, values)).add_(_per_channel(steps.offset, values))
     if steps.pad_to is not None:
         values = pad(values, (0, steps.pad_to[1] - values.shape[-1], 0, steps.pad_to[0] - values.shape[-2]))
     return values
+
+
+def _resized(frames: torch.Tensor, size: Size, steps: Steps) -> torch.Tensor:
+    """Give uint8, or grey levels in floats where the resizer rounds nothing."""
+    if steps.resizer == "pillow":
+        return resize(frames, size, steps.how)
+    levels = frames.to(torch.float32)
+    if steps.resizer == "scipy":
+        return resize_like_scipy(levels, size)
+    levels = resize_plain(levels, size, steps.how)
+    return levels.round_().clamp_(0, 255) if steps.resizer == "plain bytes" else levels
 
 
 def _per_channel(numbers: tuple[float, float, float], like: torch.Tensor) -> torch.Tensor:

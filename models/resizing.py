@@ -1,12 +1,8 @@
-"""How large a processor makes a frame, and the resize itself, bit for bit Pillow's on every device.
-
-Knows sizes and pixels only: which configuration asks for which rule is `models.preprocessing`'s concern.
-"""
+"""Resizing and cropping frames, bit for bit as Pillow does it, on every device. Knows sizes and pixels only."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -14,63 +10,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers.image_transforms import get_size_with_aspect_ratio
-from transformers.image_utils import get_image_size_for_max_height_width
 
-ResizeFilter = Literal["bilinear", "bicubic"]
+from models.frame_sizes import Size
 
-PILLOW_FILTERS: dict[int, ResizeFilter] = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of the filters that are done here; nearest, Lanczos, box and Hamming are not."""
+ResizeFilter = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
+
+PILLOW_FILTERS: dict[int, ResizeFilter] = {
+    0: "nearest",
+    1: "lanczos",
+    2: "bilinear",
+    3: "bicubic",
+    4: "box",
+    5: "hamming",
+}
+"""Pillow's numbers of its filters, as `resample` names them in a processor's configuration."""
 _PILLOW_NUMBERS = {name: number for number, name in PILLOW_FILTERS.items()}
-_REACH = {"bilinear": 1.0, "bicubic": 2.0}
+_REACH = {"lanczos": 3.0, "bilinear": 1.0, "bicubic": 2.0, "box": 0.5, "hamming": 1.0}
 """Pixels from its centre to where a filter ends."""
+_HAMMING = (float(np.float32(0.54)), float(np.float32(0.46)))
+"""Pillow has the two constants as 32-bit floats."""
 _PRECISION_BITS = 22
 """Binary places of Pillow's weights for 8-bit pictures."""
-
-Size = tuple[int, int]
-"""`(height, width)` in pixels."""
-
-
-@dataclass(frozen=True)
-class SizeRule:
-    """A processor's `size`, with the ways in which some classes read it differently."""
-
-    height: int | None = None
-    width: int | None = None
-    shortest_edge: int | None = None
-    longest_edge: int | None = None
-    max_height: int | None = None
-    max_width: int | None = None
-    multiple_of: int = 1
-    """Both sides are rounded down to a multiple of it (YOLOS: 16)."""
-
-    def target(self, height: int, width: int) -> Size | None:
-        """Return the `(height, width)` that a frame of `height` × `width` is resized to; None where no rule is set."""
-        size = self._target(height, width)
-        return None if size is None else (size[0] - size[0] % self.multiple_of, size[1] - size[1] % self.multiple_of)
-
-    def _target(self, height: int, width: int) -> Size | None:
-        if self.shortest_edge and self.longest_edge:
-            return _pair(get_size_with_aspect_ratio((height, width), self.shortest_edge, self.longest_edge))
-        if self.shortest_edge:
-            return shortest_edge_size(height, width, self.shortest_edge)
-        if self.max_height and self.max_width:
-            return _pair(get_image_size_for_max_height_width((height, width), self.max_height, self.max_width))
-        if self.height and self.width:
-            return self.height, self.width
-        return None
-
-
-def _pair(size: tuple[int, ...]) -> Size:
-    height, width = size
-    return int(height), int(width)
-
-
-def shortest_edge_size(height: int, width: int, edge: int) -> Size:
-    """Scale so that the shorter side is `edge`; the longer one is rounded down, as torchvision and transformers do."""
-    if width <= height:
-        return int(edge * height / width), edge
-    return edge, int(edge * width / height)
 
 
 def resize(frames: torch.Tensor, size: Size, how: ResizeFilter) -> torch.Tensor:
@@ -107,6 +67,9 @@ def resize_with_pillow(frames: torch.Tensor, size: Size, how: ResizeFilter) -> t
 def resize_like_pillow(frames: torch.Tensor, size: Size, how: ResizeFilter) -> torch.Tensor:
     """Resize on any device in Pillow's own arithmetic: whole numbers, along one side and then along the other."""
     before = (int(frames.shape[-2]), int(frames.shape[-1]))
+    if how == "nearest":
+        rows, columns = (_nearest(before[dim], size[dim], frames.device) for dim in (0, 1))
+        return frames.index_select(-2, rows).index_select(-1, columns)
     dims = (-2, -1) if columns_first(before, size, how) else (-1, -2)
     for dim in dims:
         if frames.shape[dim] != size[dim]:
@@ -125,6 +88,14 @@ def _one_pass(frames: torch.Tensor, dim: int, taps: tuple[torch.Tensor, torch.Te
 
 
 @lru_cache(maxsize=256)
+def _nearest(before: int, after: int, device: torch.device) -> torch.Tensor:
+    """Which source pixel each target pixel is: `(after,)` int64. Pillow adds up its steps, rounding errors and all."""
+    step = before / after
+    places = np.cumsum(np.concatenate([[step * 0.5], np.full(after - 1, step)]))
+    return torch.from_numpy(np.minimum(places.astype(np.int64), before - 1)).to(device)
+
+
+@lru_cache(maxsize=256)
 def _taps(before: int, after: int, how: ResizeFilter, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Which source pixels make up each target pixel, and with what weights: `(taps, after)` int64 and int32.
 
@@ -138,7 +109,7 @@ def _taps(before: int, after: int, how: ResizeFilter, device: torch.device) -> t
     first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
     count = np.minimum((centre + reach + 0.5).astype(np.int64), before) - first
     offset = np.arange(count.max())[:, None]
-    weight = np.where(offset < count, _kernel((offset + first - centre + 0.5) / stretch, how), 0.0)
+    weight = np.where(offset < count, _kernel((offset + first - centre + 0.5) * (1.0 / stretch), how), 0.0)
     fixed = weight / weight.sum(axis=0) * (1 << _PRECISION_BITS)
     whole = np.trunc(fixed + np.copysign(0.5, fixed)).astype(np.int32)
     index = np.minimum(first + offset, before - 1)
@@ -146,10 +117,16 @@ def _taps(before: int, after: int, how: ResizeFilter, device: torch.device) -> t
 
 
 def _kernel(distance: NDArray[np.float64], how: ResizeFilter) -> NDArray[np.float64]:
-    """The triangle, or Keys' cubic with a = -0.5, at `distance` pixels from the centre."""
+    """The filter at `distance` pixels from its centre; the cubic is Keys' with a = -0.5, Lanczos has three lobes."""
     x = np.abs(distance)
     if how == "bilinear":
         return np.maximum(1.0 - x, 0.0)
+    if how == "box":
+        return ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
+    if how == "hamming":
+        return np.where(x < 1.0, np.sinc(x) * (_HAMMING[0] + _HAMMING[1] * np.cos(np.pi * x)), 0.0)
+    if how == "lanczos":
+        return np.where((distance >= -3.0) & (distance < 3.0), np.sinc(x) * np.sinc(x / 3.0), 0.0)
     near, far = (1.5 * x - 2.5) * x * x + 1.0, ((x - 5.0) * x + 8.0) * x * -0.5 + 2.0
     return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +16,44 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from models.architectures import types_of
 from models.errors import PermanentError
+from models.image_processors import LOAD_ERRORS, in_one_line, load_image_processor
 from models.preprocessing import Preprocessor
 from models.vision_model import Frame, ModelLoadError, Precision
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError, SafetensorError)
 _COUNTERS = "num_batches_tracked"
 """A batch normalisation's counter: old checkpoints lack it, and it plays no part in inference."""
 
 
+_ANSWERS = (
+    "logits",
+    "pred_boxes",
+    "pred_masks",
+    "class_queries_logits",
+    "masks_queries_logits",
+    "heatmaps",
+    "decoder_class_logits",
+    "decoder_coord_logits",
+    "image_embeds",
+    "text_embeds",
+    "logits_per_image",
+    "pooler_output",
+)
+"""Outputs of networks that elements are made of; what else they give may be infinite where they mask something."""
+
+
 class OverflowInFloat16Error(PermanentError):
     """The network's numbers leave the range of float16: what it says would be nothing, silently."""
+
+
+class NotANumberError(PermanentError):
+    """The network's answer is no number: what it says would be nothing, silently."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +69,35 @@ class LoadedModel:
     def forward(self, frames: Sequence[Frame]) -> Any:
         """Run frames of one shape through processor and network; gives the network's outputs, floats as float32.
 
-        Raises `OverflowInFloat16Error`.
+        Raises what `checked` raises.
         """
         with torch.inference_mode():
-            outputs = self.network(**self.preprocess(frames))
-        if outputs["logits"].dtype == torch.float16 and not outputs["logits"].isfinite().all():
+            return checked(self.network(**self.preprocess(frames)))
+
+
+def checked(outputs: Any) -> Any:
+    """Take a network's outputs, by name, as float32; any other call of a network ends with it too.
+
+    An answer may be minus infinity, where a text's padding is masked, but neither infinity nor no number at all.
+    Raises `OverflowInFloat16Error` and `NotANumberError`.
+    """
+    floats = {
+        name: value for name, value in outputs.items() if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }
+    answers = [floats[name] for name in _ANSWERS if name in floats] or list(floats.values())
+    if answers and bool(torch.stack([(one.isnan() | one.isposinf()).any() for one in answers]).any()):
+        if answers[0].dtype == torch.float16:
             raise OverflowInFloat16Error(
                 "the model's numbers grow too large for float16; ask for it with precision bfloat16 or float32, in its "
                 "catalog entry or by REELMILL_PRECISION."
             )
-        for name, value in outputs.items():
-            if isinstance(value, torch.Tensor) and value.is_floating_point():
-                outputs[name] = value.float()
-        return outputs
+        raise NotANumberError(
+            "the model answers with infinity, or with what is no number (NaN): its weights are damaged, or its "
+            "training diverged; give an earlier checkpoint."
+        )
+    for name, value in floats.items():
+        outputs[name] = value.float()
+    return outputs
 
 
 def load_model(folder: Path, *, inference_type: str, auto_class: str, device: str, precision: Precision) -> LoadedModel:
@@ -69,14 +105,13 @@ def load_model(folder: Path, *, inference_type: str, auto_class: str, device: st
 
     Raises `ModelLoadError` where the folder lacks something, or holds a model of another type.
     """
-    _check_folder(folder, inference_type)
+    labels = _labels(_checked_config(folder, inference_type))
     target = torch.device(device)
     dtype = resolve_precision(precision, target)
     with _quiet():
         network = _network(folder, auto_class, dtype, inference_type)
-        processor = _processor(folder)
+        processor = load_image_processor(folder)
     network = network.to(target).eval()
-    labels = {int(index): str(name) for index, name in (network.config.id2label or {}).items()}
     count = max([int(network.config.num_labels), *(index + 1 for index in labels)])
     return LoadedModel(
         network=network,
@@ -96,21 +131,41 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
-def _check_folder(folder: Path, inference_type: str) -> None:
-    config_path = folder / "config.json"
-    if not config_path.is_file():
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the folder's config.json. Raises `ModelLoadError`."""
+    path = folder / "config.json"
+    if not path.is_file():
         raise ModelLoadError(f"{folder} holds no config.json; give the folder that save_pretrained wrote.")
     try:
-        config = json.loads(config_path.read_bytes())
+        config = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ModelLoadError(f"{config_path} is not JSON ({error}); save the model again.") from None
-    architectures = [str(name) for name in config.get("architectures") or []]
+        raise ModelLoadError(f"{path} is not JSON ({error}); save the model again.") from None
+    if not isinstance(config, dict):
+        raise ModelLoadError(f"{path} holds no configuration; save the model again.")
+    return config
+
+
+def architectures_of(config: Mapping[str, Any]) -> list[str]:
+    """The classes of transformers that a config.json names; empty where it names none."""
+    return [str(name) for name in config.get("architectures") or []]
+
+
+def _labels(config: Mapping[str, Any]) -> dict[int, str]:
+    """The classes' names as far as config.json has them; transformers' own stand-ins (LABEL_0 …) are no names."""
+    named = config.get("id2label")
+    return {int(index): str(name) for index, name in named.items()} if isinstance(named, Mapping) else {}
+
+
+def _checked_config(folder: Path, inference_type: str) -> dict[str, Any]:
+    config = read_config(folder)
+    architectures = architectures_of(config)
     runs = types_of(architectures)
     if architectures and inference_type not in runs:
         hint = f"ask for {' or '.join(runs)}" if runs else "give a model whose head is for that"
         raise ModelLoadError(f"the model is a {', '.join(architectures)}, not a model for {inference_type}; {hint}.")
     if not any((folder / name).is_file() for name in _WEIGHTS):
         raise ModelLoadError(_no_weights(folder))
+    return config
 
 
 def _no_weights(folder: Path) -> str:
@@ -133,12 +188,12 @@ def _network(folder: Path, auto_class: str, dtype: torch.dtype, inference_type: 
             local_files_only=True,
             output_loading_info=True,
         )
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         if "trust_remote_code" in str(error):
             raise ModelLoadError(
                 "the model brings code of its own, which is never run; take a model that transformers knows."
             ) from error
-        raise ModelLoadError(f"the model cannot be loaded for {inference_type}: {_in_one_line(error)}") from error
+        raise ModelLoadError(f"the model cannot be loaded for {inference_type}: {in_one_line(error)}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(_COUNTERS))
     if missing:
         raise ModelLoadError(
@@ -146,21 +201,6 @@ def _network(folder: Path, auto_class: str, dtype: torch.dtype, inference_type: 
             "give the fine-tuned model, not the one it started from."
         )
     return network
-
-
-def _processor(folder: Path) -> Any:
-    try:
-        load: Any = transformers.AutoImageProcessor.from_pretrained
-        return load(folder, backend="pil", trust_remote_code=False, local_files_only=True)
-    except _LOAD_ERRORS as error:
-        raise ModelLoadError(
-            f"the image processor (preprocessor_config.json) cannot be loaded: {_in_one_line(error)}"
-        ) from error
-
-
-def _in_one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:299] + "…"
 
 
 @contextmanager

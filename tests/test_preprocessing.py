@@ -10,8 +10,10 @@ import torch
 import transformers
 from PIL import Image
 
-from models.preprocessing import NotCoveredError, Preprocessor, run_steps, steps_from, to_device
-from models.resizing import SizeRule, check_picture, resize_like_pillow, resize_with_pillow
+from models.frame_sizes import SizeRule
+from models.preprocessing import Preprocessor, run_steps, to_device
+from models.processor_steps import NotCoveredError, steps_from
+from models.resizing import PILLOW_FILTERS, check_picture, resize_like_pillow, resize_with_pillow
 
 LANDSCAPE, PORTRAIT, LARGE = (272, 640), (333, 211), (1080, 1920)
 CPU = torch.device("cpu")
@@ -43,12 +45,35 @@ OURS = {
     "deit": ("DeiTImageProcessor", {}),
     "crop beyond the frame": ("BitImageProcessor", {"do_resize": False, "crop_size": {"height": 301, "width": 700}}),
     "bounded": ("RTDetrImageProcessor", {"size": {"max_height": 300, "max_width": 500}}),
+    "nearest": ("ViTImageProcessor", {"resample": 0}),
+    "lanczos": ("ViTImageProcessor", {"resample": 1}),
+    "box": ("ViTImageProcessor", {"resample": 4}),
+    "hamming": ("ViTImageProcessor", {"resample": 5}),
+    "levit": ("LevitImageProcessor", {}),
+    "poolformer": ("PoolFormerImageProcessor", {}),
+    "poolformer of a square": ("PoolFormerImageProcessor", {"size": {"height": 200, "width": 200}}),
+    "perceiver": ("PerceiverImageProcessor", {}),
+    "pvt": ("PvtImageProcessor", {}),
+    "textnet": ("TextNetImageProcessor", {"size": {"shortest_edge": 320}}),
+    "dpt": ("DPTImageProcessor", {}),
+    "dpt that keeps the shape": (
+        "DPTImageProcessor",
+        {"size": {"height": 200, "width": 260}, "keep_aspect_ratio": True, "ensure_multiple_of": 14},
+    ),
+    "segformer": ("SegformerImageProcessor", {"do_reduce_labels": True}),
+    "mask2former": ("Mask2FormerImageProcessor", {"size": {"shortest_edge": 300, "longest_edge": 500}}),
+    "maskformer": ("MaskFormerImageProcessor", {"size": {"shortest_edge": 300, "longest_edge": 500}}),
+    "owlvit": ("OwlViTImageProcessor", {}),
+    "owlv2, smaller": ("Owlv2ImageProcessor", {"size": {"height": 240, "width": 200}}),
+    "owlv2, larger": ("Owlv2ImageProcessor", {"size": {"height": 670, "width": 700}}),
+    "owlv2, not squared": ("Owlv2ImageProcessor", {"size": {"height": 240, "width": 240}, "do_pad": False}),
+    "grounding dino": ("GroundingDinoImageProcessor", {"size": {"shortest_edge": 300, "longest_edge": 500}}),
+    "chinese clip": ("ChineseCLIPImageProcessor", {}),
+    "blip": ("BlipImageProcessor", {}),
 }
 THEIRS = {
-    "levit's own scale": ("LevitImageProcessor", {}, "grey levels"),
-    "poolformer's own crop": ("PoolFormerImageProcessor", {}, "grey levels"),
-    "perceiver's own crop": ("PerceiverImageProcessor", {}, "we would give"),
-    "lanczos": ("ViTImageProcessor", {"resample": 1}, "filter"),
+    "siglip 2's patches": ("Siglip2ImageProcessor", {}, "no set of named edges"),
+    "donut's thumbnail": ("DonutImageProcessor", {"size": {"height": 160, "width": 120}}, "grey levels"),
 }
 
 
@@ -103,15 +128,15 @@ def test_a_shift_by_one_pixel_shows() -> None:
     assert ((got - theirs([picture], return_tensors="pt")["pixel_values"]).abs() * 255).mean() > 1
 
 
-@pytest.mark.parametrize("how", ["bilinear", "bicubic"])
-def test_both_resizes_equal_pillow_bit_for_bit(how: str) -> None:
+@pytest.mark.parametrize(("number", "how"), PILLOW_FILTERS.items())
+def test_both_resizes_equal_pillow_bit_for_bit(number: int, how: str) -> None:
     """The one for devices runs here on the CPU: whole numbers are the same everywhere."""
     rng = np.random.default_rng(11)
-    sizes = [tuple(int(side) for side in rng.integers(2, 150, 4)) for _ in range(15)]
+    sizes = [tuple(int(side) for side in rng.integers(2, 150, 4)) for _ in range(8)]
     known = [(272, 640, 224, 224), (640, 272, 224, 224), (480, 640, 384, 384), (144, 176, 224, 224), (100, 90, 100, 30)]
     for height, width, target_height, target_width in sizes + known:
         picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        pillow = Image.fromarray(picture).resize((target_width, target_height), {"bilinear": 2, "bicubic": 3}[how])
+        pillow = Image.fromarray(picture).resize((target_width, target_height), number)
         frames, target = to_device([picture], CPU), (target_height, target_width)
         for by in (resize_with_pillow, resize_like_pillow):
             assert np.array_equal(by(frames, target, how)[0].permute(1, 2, 0).numpy(), np.asarray(pillow)), by.__name__
@@ -171,7 +196,7 @@ def test_a_configuration_file_is_enough_where_it_says_all() -> None:
         ({"do_resize": True, "size": 224}, "no set of named edges"),
         ({"do_center_crop": True, "crop_size": {"shortest_edge": 5}}, "height and a width"),
         ({"do_normalize": True, "image_mean": None, "image_std": [1, 1, 1]}, "image_mean"),
-        ({"do_resize": True, "size": {"height": 2, "width": 2}, "resample": 0}, "filter"),
+        ({"do_resize": True, "size": {"height": 2, "width": 2}, "resample": 6}, "filter"),
     ],
 )
 def test_what_is_not_covered_is_named(config: dict, reason: str) -> None:
