@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 TYPES: dict[str, str] = {
     "object-detection": "models.object_detection:ObjectDetection",
     "classification": "models.classification:Classification",
+    "clip-embed-image": "models.clip:ClipEmbedImage",
+    "clip-compare": "models.clip_compare:ClipCompare",
 }
 
 

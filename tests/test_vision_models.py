@@ -13,10 +13,18 @@ from models.inference_types import TYPES, vision_model_class
 from models.request import InferenceParams
 from models.vision_model import ModelLoadError, VisionModel
 from tests.pictures import pictures
+from tests.tiny_clip import save_tiny_clip
 from tests.tiny_models import save_tiny_classifier, save_tiny_detector
 
-SAVE = {"object-detection": save_tiny_detector, "classification": save_tiny_classifier}
+SAVE = {
+    "object-detection": save_tiny_detector,
+    "classification": save_tiny_classifier,
+    "clip-embed-image": save_tiny_clip,
+    "clip-compare": save_tiny_clip,
+}
 """How the tests get a tiny model of each type: a new type adds its own."""
+PARAMS = {"clip-compare": {"prompts": {"star": "a red star", "street": "an empty street"}, "zero_shot": True}}
+"""What a request of that type has beside `confidence`."""
 BOXES = ["object-detection"]
 """Types whose elements supervision reads as detections."""
 
@@ -33,7 +41,7 @@ def folder(inference_type: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def model(inference_type: str, folder: Path) -> VisionModel:
-    model = vision_model_class(inference_type)(folder, InferenceParams(confidence=0))
+    model = vision_model_class(inference_type)(folder, InferenceParams(confidence=0, **PARAMS.get(inference_type, {})))
     model.setup("cpu")
     return model
 

@@ -1,0 +1,55 @@
+"""The embedding of a frame, by CLIP and its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.elements import EmbeddingElement
+from models.vision_model import Frame, Precision
+
+if TYPE_CHECKING:
+    from models.contrastive import ContrastiveNetwork
+    from models.request import InferenceParams
+
+
+class ClipEmbedImage:
+    """A network that sees, whose embedding of a frame is the element, as the network gives it: not normalised."""
+
+    inference_type = "clip-embed-image"
+
+    def __init__(self, folder: Path, params: InferenceParams, *, precision: Precision = "auto") -> None:
+        """Remember what to load; reads nothing."""
+        self._folder, self._params, self._precision = folder, params, precision
+        self._network: ContrastiveNetwork | None = None
+
+    def setup(self, device: str) -> None:
+        """Load weights onto `device`. Raises `ModelLoadError`."""
+        from models.contrastive import load_contrastive
+
+        self._network = load_contrastive(
+            self._folder,
+            inference_type=self.inference_type,
+            device=device,
+            precision=self._precision,
+            with_texts=False,
+        )
+
+    def predict(self, frames: Sequence[Frame]) -> list[EmbeddingElement]:
+        """Give one flat list of floats per frame."""
+        assert self._network is not None, "setup comes before predict"
+        return [shortest_decimals(one) for one in self._network.embed(frames)]
+
+
+def shortest_decimals(numbers: NDArray[np.float32]) -> list[float]:
+    """Floats whose text is the shortest that names the same float32: 0.1, not 0.10000000149011612."""
+    import orjson
+
+    if not np.isfinite(numbers).all():
+        return [float(number) for number in numbers]
+    shortest: list[float] = orjson.loads(orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY))
+    return shortest
