@@ -32,9 +32,22 @@ def asked_prompts(params: InferenceParams, inference_type: str) -> NamedPrompts:
     prompts = params.prompts
     if not prompts:
         raise PromptsMissingError(
-            f"{inference_type} with this model compares frames with texts, and the request has none; add prompts to "
+            f"{inference_type} with this model looks for what texts say, and the request has none; add prompts to "
             'inference_params: a list such as ["a dog", "an empty street"], or an object of texts by name.'
         )
     if isinstance(prompts, dict):
         return NamedPrompts(tuple(prompts.values()), tuple(prompts), by_name=True)
     return NamedPrompts(tuple(prompts), tuple(prompts), by_name=False)
+
+
+class UnusedPromptsError(PermanentError):
+    """The model can only ignore the prompts, which cannot be meant."""
+
+
+def refuse_prompts(params: InferenceParams) -> None:
+    """For detectors that find classes of their own. Raises `UnusedPromptsError` where the request has prompts."""
+    if params.prompts:
+        raise UnusedPromptsError(
+            "the model finds classes of its own and takes no prompts; leave them out, or take a detector that is made "
+            "for them, such as OWLv2 or Grounding DINO."
+        )

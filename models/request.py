@@ -6,7 +6,6 @@ Python validators hold only what it cannot. This module imports neither Prefect 
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -31,7 +30,8 @@ def _type_choices(schema: dict[str, Any]) -> None:
 
 _FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
 _ID_PATTERN = r"^[0-9a-f]{32}$"
-_KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
+KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
+"""What a model's list may be called in the result."""
 
 
 _Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -141,7 +141,7 @@ class ModelRequest(BaseModel):
         json_schema_extra=_type_choices,
     )
     inference_params: InferenceParams = Field(default=InferenceParams(), title="Parameters")
-    alias: Annotated[str, Field(pattern=_KEY_PATTERN)] | SkipJsonSchema[None] = Field(
+    alias: Annotated[str, Field(pattern=KEY_PATTERN)] | SkipJsonSchema[None] = Field(
         default=None,
         json_schema_extra=_optional,
         title="Key in the result",
@@ -218,23 +218,3 @@ class InferenceRequest(BaseModel):
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             raise ValueError(f"end_s is {self.end_s} and start_s is {self.start_s or 0}; end_s must be the later one")
         return self
-
-
-def model_keys(requests: list[ModelRequest], names: list[str]) -> list[str]:
-    """The result's key of each model, in order: its alias, else its name, else name/version where a name repeats.
-
-    `names` are what the models are called without their version (the hub id, the folder's name, the catalog name).
-    Raises `BadRequestError` where two entries would share a key.
-    """
-    repeated = {name for name in names if names.count(name) > 1}
-    keys = [
-        request.alias or (f"{name}/{request.model_version}" if name in repeated and request.model_version else name)
-        for request, name in zip(requests, names, strict=True)
-    ]
-    reserved = {"frame_offset", "time_offset"}
-    for key in keys:
-        if keys.count(key) > 1:
-            raise BadRequestError(f"two models would both be called {key!r} in the result; give one of them an alias.")
-        if key in reserved or not re.match(_KEY_PATTERN, key):
-            raise BadRequestError(f"a model cannot be called {key!r} in the result; give it another alias.")
-    return keys

@@ -13,11 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.architectures import ARCHITECTURE_MARKS, types_of
+from models.architectures import ARCHITECTURE_MARKS, needs_prompts, types_of
 from models.catalog import HUB_ID, IN_STORE, CatalogEntry, checked_name, is_path, parse_catalog, shipped_catalog
 from models.errors import PermanentError
 from models.inference_types import TYPES
-from models.request import InferenceParams, ModelRequest, model_keys
+from models.prompts import asked_prompts
+from models.request import InferenceParams, ModelRequest
+from models.result_keys import default_key, model_keys
 from models.vision_model import Precision
 from tasks.hub_models import HubModel, hub_folder, look_up
 from tasks.settings import InferenceSettings
@@ -120,6 +122,11 @@ class _Found:
     architectures: tuple[str, ...]
     entry: CatalogEntry | None = None
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it is one of the catalog that comes with reelmill."""
+        return self.entry is not None and self.entry is shipped_catalog().get(self.name)
+
 
 def resolve_models(
     store: Store,
@@ -134,13 +141,21 @@ def resolve_models(
     reelmill-models.yaml in `working_folder` (the current one), a name of the shipped catalog, a folder imported into
     the store, a hub id. With a version that is the hash of an imported folder, that folder comes first.
 
-    Raises `UnknownModelError`, `WrongTypeError`, `UnknownTypeError`, `BadRequestError` where two share a key, and what
-    `tasks.hub_models` and `tasks.stored_models` raise.
+    Raises `UnknownModelError`, `WrongTypeError`, `UnknownTypeError`, `PromptsMissingError`, `BadRequestError` where
+    two share a key, and what `tasks.hub_models` and `tasks.stored_models` raise.
     """
     precision = (settings or InferenceSettings()).precision
     found = [_find(store, request, working_folder or Path.cwd()) for request in requests]
-    keys = model_keys(list(requests), [one.name for one in found])
-    return [_resolved(key, request, one, precision) for key, request, one in zip(keys, requests, found, strict=True)]
+    types = [_type(one, request.inference_type) for one, request in zip(found, requests, strict=True)]
+    keys = model_keys(
+        requests,
+        [one.name for one in found],
+        [default_key(runs_as, shipped=one.shipped) for runs_as, one in zip(types, found, strict=True)],
+    )
+    return [
+        _resolved(key, request, one, runs_as, precision)
+        for key, request, one, runs_as in zip(keys, requests, found, types, strict=True)
+    ]
 
 
 def model_folder(store: Store, model: ResolvedModel, cache_dir: Path) -> Path:
@@ -242,8 +257,13 @@ def _from_hub(name: str, repo: str, revision: str | None, entry: CatalogEntry | 
     return _Found(name, HubSource(repo=repo, commit=model.commit), model.commit, architectures, entry)
 
 
-def _resolved(key: str, request: ModelRequest, found: _Found, precision: Precision) -> ResolvedModel:
+def _resolved(
+    key: str, request: ModelRequest, found: _Found, inference_type: str, precision: Precision
+) -> ResolvedModel:
     entry = found.entry
+    params = entry.params_for(request.inference_params) if entry else request.inference_params
+    if inference_type == "clip-compare" or needs_prompts(found.architectures):
+        asked_prompts(params, inference_type)
     weights = (
         found.source.folder_hash if isinstance(found.source, StoreSource) else f"{found.source.repo}@{found.version}"
     )
@@ -251,10 +271,10 @@ def _resolved(key: str, request: ModelRequest, found: _Found, precision: Precisi
         key=key,
         model_id=found.name,
         model_version=found.version,
-        inference_type=_type(found, request.inference_type),
+        inference_type=inference_type,
         source=found.source,
         weights_hash=weights,
-        params=entry.params_for(request.inference_params) if entry else request.inference_params,
+        params=params,
         precision=(entry.precision if entry else None) or precision,
         pool=request.pool or (entry.pool if entry else None),
     )
