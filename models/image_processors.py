@@ -1,4 +1,4 @@
-"""The image processor and the tokenizer of a model's folder, loaded without torchvision.
+"""The image processor of a model's folder, loaded without torchvision.
 
 transformers' processors come in two kinds, for torchvision and for Pillow; ours are Pillow's. A few classes have no
 such twin and cannot even be imported without torchvision: for those, `models.configured_processor` reads the folder's
@@ -32,17 +32,6 @@ def load_image_processor(folder: Path) -> Any:
     except LOAD_ERRORS as error:
         raise ModelLoadError(
             f"the image processor (preprocessor_config.json) cannot be loaded: {in_one_line(error)}"
-        ) from error
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """Load what turns prompts into numbers. Raises `ModelLoadError`."""
-    try:
-        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except LOAD_ERRORS as error:
-        raise ModelLoadError(
-            f"the tokenizer (tokenizer.json) cannot be loaded: {in_one_line(error)}; give the folder that the model's "
-            "whole processor was saved to."
         ) from error
 
 

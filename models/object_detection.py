@@ -1,61 +1,69 @@
-"""Object detection with transformers' detectors (DETR and its kin: RT-DETR, D-FINE, YOLOS, Deformable DETR …)."""
+"""Object detection, whatever runs it: what a detector finds in frames becomes elements.
+
+Which detector is told from the folder: transformers' own classes, or what the request's prompts name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
+from models.detections import FoundBoxes, detections, image_size
+from models.elements import DetectionElement
+from models.vision_model import Frame, Precision
 
-from models.elements import Detection, DetectionElement
-from models.transformers_model import TransformersModel
-from models.vision_model import Frame
-
-_PIXEL_DECIMALS = 3
-_CONFIDENCE_DECIMALS = 6
+if TYPE_CHECKING:
+    from models.request import InferenceParams
 
 
-class ObjectDetection(TransformersModel):
-    """A detector whose processor has `post_process_object_detection`.
+class Detector(Protocol):
+    """A network that finds boxes."""
 
-    These models predict a set: each query stands for one object at most, and nothing is suppressed afterwards, so
-    `iou_threshold` plays no part. Boxes are what transformers gives, not clipped: one may reach beyond the frame.
-    """
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class id, once it is set up."""
+
+    def setup(self, device: str) -> None:
+        """Load weights onto `device`; once per worker. Raises `ModelLoadError`."""
+
+    def detect(self, frames: Sequence[Frame]) -> list[FoundBoxes]:
+        """Give what was found in each frame, all of one shape, at the confidence asked for."""
+
+
+class ObjectDetection:
+    """A detector's elements; `FoundBoxes` of every kind of network end here."""
 
     inference_type = "object-detection"
-    auto_class = "AutoModelForObjectDetection"
+
+    def __init__(self, folder: Path, params: InferenceParams, *, precision: Precision = "auto") -> None:
+        """Remember what to load; reads nothing."""
+        self._folder, self._params, self._precision = folder, params, precision
+        self._detector: Detector | None = None
+
+    def setup(self, device: str) -> None:
+        """Load weights onto `device`. Raises `ModelLoadError`, and for prompts what `models.prompts` raises."""
+        detector = _detector(self._folder, self._params, self._precision)
+        detector.setup(device)
+        self._detector = detector
 
     def predict(self, frames: Sequence[Frame]) -> list[DetectionElement]:
-        """Give one element per frame, detections with more than the confidence asked for, the surest first."""
-        height, width = frames[0].shape[:2]
-        outputs = self.loaded.forward(frames)
-        found = self.loaded.processor.post_process_object_detection(
-            outputs, threshold=self._params.confidence, target_sizes=[(height, width)] * len(frames)
-        )
-        names, most = self.loaded.class_names, self._params.max_detections
+        """Give one element per frame, the surest detection first."""
+        assert self._detector is not None, "setup comes before predict"
+        names, most = self._detector.class_names, self._params.max_detections
         return [
-            {"image": {"width": width, "height": height}, "predictions": detections(one, names, most)} for one in found
+            {"image": image_size(frames[0]), "predictions": detections(one, names, most)}
+            for one in self._detector.detect(frames)
         ]
 
 
-def detections(found: dict[str, Any], class_names: Sequence[str], most: int) -> list[Detection]:
-    """Turn one frame's `scores` (n,), `labels` (n,), `boxes` (n, 4; left, top, right, bottom) into at most `most`."""
-    scores = found["scores"].cpu().numpy().astype(np.float64)
-    order = np.argsort(-scores, kind="stable")[:most]
-    boxes = found["boxes"].cpu().numpy().astype(np.float64)[order]
-    corners, opposite = boxes[:, :2], boxes[:, 2:]
-    places = np.concatenate([(corners + opposite) / 2, opposite - corners], axis=1).round(_PIXEL_DECIMALS).tolist()
-    confidences = scores[order].round(_CONFIDENCE_DECIMALS).tolist()
-    class_ids = found["labels"].cpu().numpy()[order].tolist()
-    return [
-        {
-            "x": x,
-            "y": y,
-            "width": width,
-            "height": height,
-            "confidence": confidence,
-            "class": class_names[class_id],
-            "class_id": class_id,
-        }
-        for (x, y, width, height), confidence, class_id in zip(places, confidences, class_ids, strict=True)
-    ]
+def _detector(folder: Path, params: InferenceParams, precision: Precision) -> Detector:
+    from models.prompted_detector import PromptedDetector, takes_prompts
+    from models.prompts import refuse_prompts
+    from models.transformers_detector import TransformersDetector
+    from models.transformers_loading import read_config
+
+    if takes_prompts(read_config(folder)):
+        return PromptedDetector(folder, params, precision)
+    refuse_prompts(params)
+    return TransformersDetector(folder, params, precision)

@@ -86,7 +86,7 @@ def checked(outputs: Any) -> Any:
     }
     answers = [floats[name] for name in _ANSWERS if name in floats] or list(floats.values())
     if answers and bool(torch.stack([(one.isnan() | one.isposinf()).any() for one in answers]).any()):
-        if answers[0].dtype == torch.float16:
+        if any(value.dtype == torch.float16 for value in floats.values()):
             raise OverflowInFloat16Error(
                 "the model's numbers grow too large for float16; ask for it with precision bfloat16 or float32, in its "
                 "catalog entry or by REELMILL_PRECISION."

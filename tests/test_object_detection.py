@@ -10,7 +10,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-from models.object_detection import ObjectDetection, detections
+from models.detections import FoundBoxes, detections
+from models.object_detection import ObjectDetection
 from models.request import InferenceParams
 from tests.pictures import pictures
 from tests.tiny_models import DETECTOR_CLASSES, save_tiny_detector
@@ -114,11 +115,11 @@ def test_classes_are_named_as_the_configuration_names_them(detector: ObjectDetec
 
 
 def test_a_box_beyond_the_frame_is_not_clipped() -> None:
-    found = {
-        "scores": torch.tensor([0.25, 0.5]),
-        "labels": torch.tensor([1, 0]),
-        "boxes": torch.tensor([[-10.0, 0.0, 30.0, 8.0], [1.0004, 2.0, 3.0, 4.0]]),
-    }
+    found = FoundBoxes(
+        scores=np.array([0.25, 0.5]),
+        class_ids=np.array([1, 0]),
+        boxes=np.array([[-10.0, 0.0, 30.0, 8.0], [1.0004, 2.0, 3.0, 4.0]]),
+    )
     assert detections(found, ("a", "b"), 10) == [
         {"x": 2.0, "y": 3.0, "width": 2.0, "height": 2.0, "confidence": 0.5, "class": "a", "class_id": 0},
         {"x": 10.0, "y": 4.0, "width": 40.0, "height": 8.0, "confidence": 0.25, "class": "b", "class_id": 1},
