@@ -183,6 +183,10 @@ class _Extraction:
             seal(fd)
             told = {**order_for("decode", self._file.path, self._settings), "counted": plan.counted_by == "decoding"}
             worker.ask({**told, "samples": order.span.stop - order.due}, fd)
+        except DecodeWorkerError:
+            # One that worked before and died while it had nothing to do: the span had no part in that.
+            order.attempts -= worker.started
+            raise
         finally:
             os.close(fd)
 

@@ -104,6 +104,21 @@ def test_each_of_two_workers_lost_once_costs_nothing(long_groups, blow):
     assert not workers_of(os.getpid())
 
 
+def test_a_worker_that_died_with_nothing_to_do_is_no_try_of_the_next_span(long_groups):
+    with DecodeWorkers(DecodeSettings(workers=1)) as workers:
+        plan = make_plan(probe(long_groups, workers=workers)[1], infer_fps=None)
+        (idle,) = workers_of(os.getpid())
+        os.kill(idle, signal.SIGKILL)
+        assert is_gone(idle)
+        items = extract(long_groups, plan, range(len(plan.segments)), workers=workers)
+        frames = (item for item in items if isinstance(item, ExtractedFrame))
+        given = [next(frames)]
+        (busy,) = workers_of(os.getpid())
+        os.kill(busy, signal.SIGKILL)
+        given += frames
+    assert_all_good(given)
+
+
 def kill_workers(how_many):
     """Kill the workers that are there and those that come, until so many were killed."""
     struck = []
