@@ -124,8 +124,8 @@ def main(channel_fd: int, memory_limit_bytes: int, parent_pid: int) -> None:
     set_limits(memory_limit_bytes)
     be_killed_early()
     leave_network()
-    # A large frame that came to refer to itself is freed by the collector alone (in PyAV reading `side_data` does that);
-    # at Python's own pace it would come after hundreds of frames.
+    # A frame that came to refer to itself is freed by the collector alone (in PyAV, reading `side_data` does that); at
+    # Python's own pace it would come after hundreds of frames.
     gc.freeze()
     gc.set_threshold(20, 2, 2)
     end_with_parent(channel_fd, parent_pid)
