@@ -50,17 +50,12 @@ class WithDenseHeads(nn.Module):
         classes = [torch.tensor([seen.class_id for seen in frame.seen], dtype=torch.int64) for frame in frames]
         outputs = self.model(pixel_values=pixels, mask_labels=masks, class_labels=classes, output_hidden_states=True)
         levels = [*outputs.pixel_decoder_hidden_states, outputs.pixel_decoder_last_hidden_state]
+        whole = torch.eye(1 + len(SHAPES))[label_maps].permute(0, 3, 1, 2)
         dense = torch.zeros(())
         for head, level in zip(self.heads, levels, strict=True):
-            shares = _shares(label_maps, level.shape[-1])
+            shares = nn.functional.adaptive_avg_pool2d(whole, level.shape[-1])
             dense = dense - (shares * head(level).log_softmax(1)).sum(1).mean() / _LEVELS
         return outputs.loss.sum() + _DENSE_WEIGHT * dense
-
-
-def _shares(label_maps: torch.Tensor, side: int) -> torch.Tensor:
-    """How much of each cell of a coarser grid each class covers: `(n, classes, side, side)`."""
-    whole = nn.functional.one_hot(label_maps, 1 + len(SHAPES)).permute(0, 3, 1, 2).float()
-    return nn.functional.adaptive_avg_pool2d(whole, side)
 
 
 def _masks(frame: Frame) -> np.ndarray:
@@ -84,7 +79,7 @@ def build(weights: Path) -> nn.Module:
         hidden_dim=_WIDTH,
         encoder_feedforward_dim=2 * _WIDTH,
         dim_feedforward=2 * _WIDTH,
-        encoder_layers=2,
+        encoder_layers=1,
         decoder_layers=4,
         num_attention_heads=4,
         num_queries=16,
