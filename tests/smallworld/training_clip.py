@@ -118,7 +118,7 @@ def save(network: nn.Module, folder: Path) -> None:
 
 TASK = Task(
     name="clip",
-    steps=4_000,
+    steps=3_000,
     batch=BATCH,
     learning_rate=1e-3,
     build=build,

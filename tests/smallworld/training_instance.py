@@ -106,7 +106,7 @@ def save(network: nn.Module, folder: Path) -> None:
 
 TASK = Task(
     name="instance",
-    steps=4_000,
+    steps=3_000,
     batch=16,
     learning_rate=1e-3,
     build=build,
