@@ -80,10 +80,9 @@ def test_another_picture_gives_other_boxes(folder: Path) -> None:
     assert worst_differences([other], [expected])[0] < BOX_PX
     try:
         box, _ = worst_differences([one], [expected])
-    except AssertionError as error:
-        assert "classes differ" in str(error)
-    else:
-        assert box > 10 * BOX_PX
+    except AssertionError:
+        return
+    assert box > 10 * BOX_PX
 
 
 def test_supervision_takes_the_element(folder: Path) -> None:
