@@ -9,8 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import (
+    SegformerImageProcessorPil,
+    SwinConfig,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
+)
 
-from models.transformers_loading import OverflowInFloat16Error, load_model, resolve_precision
+from models.transformers_loading import (
+    NotANumberError,
+    OverflowInFloat16Error,
+    checked,
+    load_model,
+    resolve_precision,
+)
 from models.vision_model import ModelLoadError
 from tests.pictures import pictures
 from tests.tiny_models import save_tiny_classifier, set_in_json
@@ -103,6 +115,46 @@ def test_numbers_too_large_for_float16_are_an_error_and_not_an_empty_answer(fold
     assert load(folder, precision="bfloat16").forward(pictures(1)).logits.isfinite().all()
     with pytest.raises(OverflowInFloat16Error, match="precision bfloat16"):
         load(folder, precision="float16").forward(pictures(1))
+
+
+def test_an_answer_that_is_no_number_is_an_error_in_any_precision(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.1.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    for precision in ("float32", "bfloat16"):
+        with pytest.raises(NotANumberError, match="its weights are damaged"):
+            load(folder, precision=precision).forward(pictures(1))
+
+
+def test_masked_places_and_outputs_that_nobody_reads_may_be_infinite() -> None:
+    masked = torch.tensor([0.5, float("-inf")], dtype=torch.float16)
+    read = checked({"logits": masked, "anchors": torch.tensor([float("inf")]), "count": torch.tensor([1])})
+    assert read["logits"].dtype == torch.float32
+    assert read["count"].dtype == torch.int64
+    with pytest.raises(NotANumberError):
+        checked({"anchors": torch.tensor([float("nan")])})
+
+
+def test_a_weight_that_its_part_can_do_without_may_be_missing(tmp_path: Path) -> None:
+    """The Swin checkpoints of Mask2Former, MaskFormer and UperNet on the hub lack a normalisation that nobody reads."""
+    backbone = SwinConfig(
+        embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4, out_features=["stage1", "stage2"]
+    )
+    config = UperNetConfig(backbone_config=backbone, hidden_size=16, use_auxiliary_head=False, num_labels=3)
+    UperNetForSemanticSegmentation(config).save_pretrained(tmp_path)
+    SegformerImageProcessorPil().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    unread = [name for name in weights if name.startswith("backbone.swin.layernorm")]
+    assert len(unread) == 2
+    for name in unread:
+        del weights[name]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    options = {"auto_class": "AutoModelForSemanticSegmentation", "device": "cpu", "precision": "auto"}
+    load_model(tmp_path, inference_type="semantic-segmentation", **options)
+    del weights["backbone.hidden_states_norms.stage1.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelLoadError, match="hidden_states_norms"):
+        load_model(tmp_path, inference_type="semantic-segmentation", **options)
 
 
 def test_loading_is_quiet(folder: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
