@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 TYPES: dict[str, str] = {
     "object-detection": "models.object_detection:ObjectDetection",
+    "instance-segmentation": "models.instance_segmentation:InstanceSegmentation",
+    "semantic-segmentation": "models.semantic_segmentation:SemanticSegmentation",
     "classification": "models.classification:Classification",
     "clip-embed-image": "models.clip:ClipEmbedImage",
     "clip-compare": "models.clip_compare:ClipCompare",

@@ -15,9 +15,12 @@ from models.vision_model import ModelLoadError, VisionModel
 from tests.pictures import pictures
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_models import save_tiny_classifier, save_tiny_detector
+from tests.tiny_segmenters import save_tiny_segmenter, save_tiny_semantic
 
 SAVE = {
     "object-detection": save_tiny_detector,
+    "instance-segmentation": save_tiny_segmenter,
+    "semantic-segmentation": save_tiny_semantic,
     "classification": save_tiny_classifier,
     "clip-embed-image": save_tiny_clip,
     "clip-compare": save_tiny_clip,
@@ -25,7 +28,7 @@ SAVE = {
 """How the tests get a tiny model of each type: a new type adds its own."""
 PARAMS = {"clip-compare": {"prompts": {"star": "a red star", "street": "an empty street"}, "zero_shot": True}}
 """What a request of that type has beside `confidence`."""
-BOXES = ["object-detection"]
+BOXES = ["object-detection", "instance-segmentation"]
 """Types whose elements supervision reads as detections."""
 
 
