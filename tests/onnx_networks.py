@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +69,19 @@ class NetworkBuilder:
         shape: Sequence[int | str] = ("n", 3, SIDE_PX, SIDE_PX),
         dtype: int = TensorProto.FLOAT,
         metadata: dict[str, str] | None = None,
+        output_shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> Path:
         """Write the network with its one input `picture`."""
         graph = helper.make_graph(
             self.nodes,
             "tiny",
             [helper.make_tensor_value_info("picture", dtype, list(shape))],
-            [helper.make_empty_tensor_value_info(name) for name in outputs],
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, list(output_shapes[name]))
+                if output_shapes
+                else helper.make_empty_tensor_value_info(name)
+                for name in outputs
+            ],
             self.weights,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
@@ -146,6 +152,31 @@ def save_l2cs(path: Path, *, batch: int | str = "n") -> Path:
     for name in ("output_pitch", "output_yaw"):
         net.node("Mul", net.pooled(small, 90, spread=1.0), net.weight(np.float32(6)), output=name)
     return net.save(path, ["output_pitch", "output_yaw"], shape=(batch, 3, 448, 448))
+
+
+def save_faces(path: Path) -> Path:
+    """A network of BlazeFace's form that finds a few large faces in whatever it sees."""
+    net = NetworkBuilder()
+    seen = net.node("Transpose", "picture", perm=[0, 3, 1, 2])
+    sides = np.zeros(16, dtype=np.float32)
+    sides[2:4] = 90
+    for name, numbers, spread in (("regressors", 16, 0.5), ("classificators", 1, 3.0)):
+        parts = []
+        for stride, anchors in ((8, 2), (16, 6)):
+            found = net.node("Transpose", net.conv(seen, anchors * numbers, stride, spread=spread), perm=[0, 2, 3, 1])
+            parts.append(net.node("Reshape", found, net.weight(np.array([0, -1, numbers], dtype=np.int64))))
+        joined = net.node("Concat", *parts, axis=1)
+        net.node("Add", joined, net.weight(sides if numbers == 16 else np.float32([0])), output=name)
+    shapes = {"regressors": (1, 896, 16), "classificators": (1, 896, 1)}
+    return net.save(path, list(shapes), shape=(1, 128, 128, 3), output_shapes=shapes)
+
+
+def save_tiny_gaze(folder: Path) -> Path:
+    """A folder for gaze detection with random weights."""
+    write_card(folder, "{inference_type: gaze-detection, faces: faces.onnx, gaze: {estimator: l2cs, file: l2cs.onnx}}")
+    save_faces(folder / "faces.onnx")
+    save_l2cs(folder / "l2cs.onnx")
+    return folder
 
 
 def write_card(folder: Path, text: str) -> Path:

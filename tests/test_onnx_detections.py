@@ -17,7 +17,7 @@ from models.onnx_runtime import OnnxRunError
 from models.request import InferenceParams
 from models.vision_model import ModelLoadError
 from tests.onnx_assets import SSD, YOLOX, asset_folder, asset_frames, asset_path
-from tests.onnx_networks import SIDE_PX, YOLO_CELLS, NetworkBuilder, save_yolo, save_yolox, write_card
+from tests.onnx_networks import SIDE_PX, YOLO_CELLS, NetworkBuilder, save_detections, save_yolo, save_yolox, write_card
 from tests.pictures import pictures
 from tests.requirements import needs
 
@@ -217,6 +217,22 @@ def test_a_card_that_names_what_the_network_lacks_is_refused(tmp_path: Path, car
     with pytest.raises(ModelLoadError) as refused:
         detector(tmp_path)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_network_that_suppresses_by_itself_takes_frames_as_they_are(tmp_path: Path, shape: tuple[int, int]) -> None:
+    """Any size and any batch; whole grey levels; boxes in parts of the frame, by rows and columns."""
+    write_card(
+        tmp_path,
+        DETECTOR
+        + "input: {layout: nhwc}\noutput: {decode: detections, boxes: boxes, scores: scores, classes: classes, "
+        "box_format: yxyx, box_unit: normalised}",
+    )
+    path = save_detections(tmp_path / "x.onnx", 6)
+    frames = pictures(2, *shape)
+    for frame, found in zip(frames, detector(tmp_path).detect(frames), strict=True):
+        boxes, scores, classes = (one[0] for one in run(path, frame[None]))
+        assert_same(found, boxes[:, [1, 0, 3, 2]] * [*shape[::-1], *shape[::-1]], scores, classes.astype(int))
 
 
 def test_of_several_outputs_one_must_be_named(tmp_path: Path) -> None:
