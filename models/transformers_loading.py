@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -195,28 +194,13 @@ def _network(folder: Path, auto_class: str, dtype: torch.dtype, inference_type: 
                 "the model brings code of its own, which is never run; take a model that transformers knows."
             ) from error
         raise ModelLoadError(f"the model cannot be loaded for {inference_type}: {in_one_line(error)}") from error
-    missing = sorted(name for name in report["missing_keys"] if not _plays_no_part(name, network))
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith(_COUNTERS))
     if missing:
         raise ModelLoadError(
             f"the model lacks weights of {len(missing)} parts ({', '.join(missing[:3])}…), which would be random; "
             "give the fine-tuned model, not the one it started from."
         )
     return network
-
-
-def _plays_no_part(name: str, network: Any) -> bool:
-    """Whether a missing weight is never used: a counter, or one that the part it belongs to says it can do without.
-
-    transformers asks only the outermost class. A Swin inside Mask2Former or UperNet has a last normalisation that
-    nobody reads and that their checkpoints on the hub lack.
-    """
-    if name.endswith(_COUNTERS):
-        return True
-    for place, part in network.named_modules():
-        patterns = getattr(part, "_keys_to_ignore_on_load_missing", None) or ()
-        if name.startswith(f"{place}.") and any(re.search(one, name.removeprefix(f"{place}.")) for one in patterns):
-            return True
-    return False
 
 
 @contextmanager
