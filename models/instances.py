@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detections import CONFIDENCE_DECIMALS, class_name
+from models.detections import CONFIDENCE_DECIMALS, PIXEL_DECIMALS, class_name
 from models.elements import ImageSize, InstanceDetection
 from models.masks import MaskCrop, polygon, run_lengths
 
@@ -24,12 +24,14 @@ class FoundInstances:
         scores: `(n,)`, 0 to 1.
         class_ids: `(n,)` whole numbers.
         masks: n crops of the frame.
+        boxes: `(n, 4)`: left, top, right, bottom in pixels of the frame, where the network says them beside the masks.
 
     """
 
     scores: NDArray[np.float64]
     class_ids: NDArray[np.int64]
     masks: Sequence[MaskCrop]
+    boxes: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.scores) == len(self.class_ids) == len(self.masks):
@@ -47,31 +49,41 @@ def instance_detections(
 ) -> list[InstanceDetection]:
     """Give the predictions of an element, at most `most`, the surest first.
 
-    A box holds its mask's pixels exactly, edge to edge: a mask of one pixel has a box of 1 × 1. Models that predict a
-    box of their own beside the mask are read the same way.
+    Where the network says no boxes, one holds its mask's pixels exactly, edge to edge: a mask of one pixel has a box of
+    1 × 1.
     """
     order = np.argsort(-found.scores, kind="stable")[:most].tolist()
     confidences = found.scores.round(CONFIDENCE_DECIMALS).tolist()
+    boxes = [mask.box for mask in found.masks] if found.boxes is None else found.boxes.tolist()
     return [
-        _detection(found.masks[index], confidences[index], int(found.class_ids[index]), class_names, image, mask_format)
+        _detection(
+            found.masks[index],
+            boxes[index],
+            confidences[index],
+            int(found.class_ids[index]),
+            class_names,
+            image,
+            mask_format,
+        )
         for index in order
     ]
 
 
 def _detection(
     mask: MaskCrop,
+    box: Sequence[float],
     confidence: float,
     class_id: int,
     class_names: Sequence[str],
     image: ImageSize,
     mask_format: MaskFormat,
 ) -> InstanceDetection:
-    left, top, right, bottom = mask.box
+    left, top, right, bottom = box
     place: InstanceDetection = {
-        "x": (left + right) / 2,
-        "y": (top + bottom) / 2,
-        "width": float(right - left),
-        "height": float(bottom - top),
+        "x": round((left + right) / 2, PIXEL_DECIMALS),
+        "y": round((top + bottom) / 2, PIXEL_DECIMALS),
+        "width": round(float(right - left), PIXEL_DECIMALS),
+        "height": round(float(bottom - top), PIXEL_DECIMALS),
         "confidence": confidence,
         "class": class_name(class_names, class_id),
         "mask_format": mask_format,

@@ -52,6 +52,9 @@ def run_steps(frames: torch.Tensor, steps: Steps) -> torch.Tensor:
         frames = _resized(frames, target, steps)
     if steps.crop is not None:
         frames = center_crop(frames, steps.crop)
+    if steps.black_to is not None:
+        missing = (steps.black_to[0] - frames.shape[-2], steps.black_to[1] - frames.shape[-1])
+        frames = pad(frames, (0, max(0, missing[1]), 0, max(0, missing[0])))
     if steps.flip_channels:
         frames = frames.flip(1)
     values = frames.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
@@ -141,7 +144,7 @@ class Preprocessor:
 
 def _disagreement(ours: torch.Tensor, theirs: Mapping[str, Any], steps: Steps) -> str | None:
     """Say in what the two differ by more than a rounding step of the grey levels; None where they agree."""
-    unknown = set(theirs) - {"pixel_values", "pixel_mask"}
+    unknown = {name for name, value in theirs.items() if len(value)} - {"pixel_values", "pixel_mask"}
     if unknown:
         return f"it also gives {', '.join(sorted(unknown))}"
     values = theirs["pixel_values"]

@@ -42,6 +42,8 @@ class Steps:
     resizer: Resizer
     how: ResizeFilter
     crop: Size | None
+    black_to: Size | None
+    """Black is added below and to the right (EoMT)."""
     flip_channels: bool
     gain: tuple[float, float, float]
     """Per output channel: value = grey level × gain + offset. Rescaling and normalising are one such step."""
@@ -69,6 +71,7 @@ def steps_from(config: Mapping[str, Any]) -> Steps:
         resizer=_resizer(kind),
         how=_filter(config) if size else "bilinear",
         crop=crop,
+        black_to=_eomt_frame(config, kind),
         flip_channels=bool(config.get("do_flip_channel_order")),
         gain=gain,
         offset=offset,
@@ -123,6 +126,17 @@ def _poolformer(edges: Mapping[str, int], crop_pct: float) -> dict[str, int]:
 def _perceiver(config: Mapping[str, Any]) -> tuple[float, float] | None:
     size, crop = _pair_of(config.get("size")), _crop(config)
     return (size[0] / crop[0], size[1] / crop[1]) if size and crop else None
+
+
+def _eomt_frame(config: Mapping[str, Any], kind: str) -> Size | None:
+    """What EoMT makes a frame up to. It sees whole frames where objects are wanted, patches where only classes are."""
+    if not kind.startswith("Eomt"):
+        return None
+    if config.get("do_split_image"):
+        raise NotCoveredError("it cuts a frame into patches")
+    edges = config["size"]
+    height, width = edges["shortest_edge"], edges.get("longest_edge") or edges["shortest_edge"]
+    return (int(height), int(width)) if config.get("do_pad") else None
 
 
 def _crop(config: Mapping[str, Any]) -> Size | None:

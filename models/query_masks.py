@@ -9,7 +9,7 @@ the queries' own and may overlap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,16 @@ _MASK2FORMER_GRID = (384, 384)
 """transformers takes Mask2Former's masks to this size first, whatever the network's input."""
 _TINY = 1e-6
 
-Logits = tuple[torch.Tensor, torch.Tensor]
-"""Of one frame: classes `(queries, classes)`, the last one being none but for RF-DETR, and masks `(queries, h, w)`."""
+
+class Logits(NamedTuple):
+    """What the network says of one frame."""
+
+    classes: torch.Tensor
+    """`(queries, classes)`; the last class is none, but for RF-DETR."""
+    masks: torch.Tensor
+    """`(queries, h, w)`."""
+    boxes: torch.Tensor | None
+    """`(queries, 4)`: centre, width and height in parts of the frame, where the network says them (RF-DETR)."""
 
 
 def kind_of(processor: Any) -> str:
@@ -38,8 +46,8 @@ def kind_of(processor: Any) -> str:
 def frame_logits(outputs: Mapping[str, torch.Tensor], frame: int) -> Logits:
     """What the network says of one frame of a batch."""
     if "class_queries_logits" in outputs:
-        return outputs["class_queries_logits"][frame], outputs["masks_queries_logits"][frame]
-    return outputs["logits"][frame], outputs["pred_masks"][frame]
+        return Logits(outputs["class_queries_logits"][frame], outputs["masks_queries_logits"][frame], None)
+    return Logits(outputs["logits"][frame], outputs["pred_masks"][frame], outputs["pred_boxes"][frame])
 
 
 def found_instances(logits: Logits, processor: Any, size: Size, threshold: float) -> FoundInstances:
@@ -52,9 +60,8 @@ def class_scores(logits: Logits, processor: Any) -> torch.Tensor:
 
     It is not below 0, but where several queries agree it can be above 1. `KeyError` for other kinds of processor.
     """
-    classes, masks = logits
-    masks = CLASS_GRIDS[kind_of(processor)](masks, processor)
-    return torch.einsum("qc,qhw->chw", classes.softmax(dim=-1)[:, :-1], masks.sigmoid())
+    masks = CLASS_GRIDS[kind_of(processor)](logits.masks, processor)
+    return torch.einsum("qc,qhw->chw", logits.classes.softmax(dim=-1)[:, :-1], masks.sigmoid())
 
 
 def _on_384(masks: torch.Tensor, processor: Any) -> torch.Tensor:  # noqa: ARG001
@@ -73,8 +80,7 @@ def _on_input(masks: torch.Tensor, processor: Any) -> torch.Tensor:
 
 def _pairs(logits: Logits, processor: Any, size: Size, threshold: float) -> FoundInstances:
     """Take as many of the best (query, class) pairs as there are queries, each weighted by how sure its mask is."""
-    classes, masks = logits
-    probabilities = classes.softmax(dim=-1)[:, :-1]
+    probabilities = logits.classes.softmax(dim=-1)[:, :-1]
     best = probabilities.flatten().topk(len(probabilities))
     hopeful = best.values >= threshold
     scores, pairs = best.values[hopeful], best.indices[hopeful]
@@ -82,7 +88,7 @@ def _pairs(logits: Logits, processor: Any, size: Size, threshold: float) -> Foun
         return _found(scores, pairs, [])
     queries = torch.div(pairs, probabilities.shape[1], rounding_mode="floor")
     needed, place = queries.unique(return_inverse=True)
-    grids = CLASS_GRIDS[kind_of(processor)](masks[needed], processor)
+    grids = CLASS_GRIDS[kind_of(processor)](logits.masks[needed], processor)
     filled = grids > 0
     scores = scores * _sureness(grids, filled)[place]
     kept = scores >= threshold
@@ -94,10 +100,9 @@ def _pairs(logits: Logits, processor: Any, size: Size, threshold: float) -> Foun
 
 def _eomt(logits: Logits, processor: Any, size: Size, threshold: float) -> FoundInstances:
     """Take each query's best class, weighted by how sure its mask is on the frame itself."""
-    classes, masks = logits
-    scores, labels = classes.softmax(dim=-1)[:, :-1].max(dim=-1)
+    scores, labels = logits.classes.softmax(dim=-1)[:, :-1].max(dim=-1)
     hopeful = scores >= threshold
-    scores, labels, masks = scores[hopeful], labels[hopeful], masks[hopeful]
+    scores, labels, masks = scores[hopeful], labels[hopeful], logits.masks[hopeful]
     edges = processor.to_dict()["size"]
     height, width = get_size_with_aspect_ratio(size, edges["shortest_edge"], edges.get("longest_edge"))
     crops = []
@@ -110,15 +115,16 @@ def _eomt(logits: Logits, processor: Any, size: Size, threshold: float) -> Found
 
 
 def _rf_detr(logits: Logits, processor: Any, size: Size, threshold: float) -> FoundInstances:  # noqa: ARG001
-    """Take as many of the best (query, class) pairs as there are queries; masks play no part in their scores."""
-    classes, masks = logits
-    probabilities = classes.sigmoid()
+    """Take as many of the best (query, class) pairs as there are queries; masks play no part in scores and boxes."""
+    probabilities = logits.classes.sigmoid()
     best = probabilities.flatten().topk(len(probabilities))
     kept = best.values > threshold
     pairs = best.indices[kept]
-    queries = torch.div(pairs, probabilities.shape[1], rounding_mode="floor").tolist()
-    crops = {query: _crop(_resized(masks[query][None], size)[0] > 0) for query in set(queries)}
-    return _found(best.values[kept], pairs % probabilities.shape[1], [crops[query] for query in queries])
+    queries = torch.div(pairs, probabilities.shape[1], rounding_mode="floor")
+    numbers = queries.tolist()
+    crops = {query: _crop(_resized(logits.masks[query][None], size)[0] > 0) for query in set(numbers)}
+    boxes = None if logits.boxes is None else _corners(logits.boxes[queries], size)
+    return _found(best.values[kept], pairs % probabilities.shape[1], [crops[query] for query in numbers], boxes)
 
 
 INSTANCE_READERS: dict[str, Callable[[Logits, Any, Size, float], FoundInstances]] = {
@@ -169,7 +175,19 @@ def _crop(filled: torch.Tensor) -> MaskCrop | None:
     return crop_mask(filled.cpu().numpy())
 
 
-def _found(scores: torch.Tensor, labels: torch.Tensor, crops: Iterable[MaskCrop | None]) -> FoundInstances:
+def _corners(boxes: torch.Tensor, size: Size) -> torch.Tensor:
+    """Left, top, right, bottom in pixels of a frame of `size`, as float64."""
+    scaled = boxes.double() * torch.tensor([size[1], size[0]] * 2, device=boxes.device)
+    centre, half = scaled[:, :2], scaled[:, 2:] / 2
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
+def _found(
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    crops: Iterable[MaskCrop | None],
+    boxes: torch.Tensor | None = None,
+) -> FoundInstances:
     """Leave out the objects whose mask has no pixel on the frame, or is not kept."""
     masks = list(crops)
     seen = [number for number, mask in enumerate(masks) if mask is not None]
@@ -177,4 +195,5 @@ def _found(scores: torch.Tensor, labels: torch.Tensor, crops: Iterable[MaskCrop 
         scores=scores.cpu().numpy().astype(np.float64)[seen],
         class_ids=labels.cpu().numpy().astype(np.int64)[seen],
         masks=[mask for mask in masks if mask is not None],
+        boxes=None if boxes is None else boxes.cpu().numpy()[seen],
     )

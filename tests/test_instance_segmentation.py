@@ -152,10 +152,11 @@ def test_polygons_and_run_lengths_are_of_the_same_objects(folder: Path, segmente
     assert read.mask.shape == (len(polygons["predictions"]), 150, 90)
 
 
-def test_boxes_hold_their_masks_and_classes_are_named(segmenter: InstanceSegmentation) -> None:
+def test_boxes_hold_their_masks_and_classes_are_named(family: str, segmenter: InstanceSegmentation) -> None:
     (element,) = segmenter.predict(FRAMES[:1])
     read = supervision.Detections.from_inference(element)
-    assert np.array_equal(read.xyxy, np.add(supervision.mask_to_xyxy(read.mask), (0, 0, 1, 1)))
+    if family != "rf_detr":
+        assert np.array_equal(read.xyxy, np.add(supervision.mask_to_xyxy(read.mask), (0, 0, 1, 1)))
     assert [one["class"] for one in element["predictions"]] == [
         SEGMENTED_CLASSES[one["class_id"]] for one in element["predictions"]
     ]
@@ -174,6 +175,20 @@ def test_the_surest_come_first_and_no_more_than_asked(folder: Path, segmenter: I
 @pytest.fixture(scope="module")
 def mask2former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_segmenter(tmp_path_factory.mktemp("models") / "mask2former")
+
+
+def test_rf_detr_s_boxes_are_its_own(tmp_path: Path) -> None:
+    segmenter = loaded(save_tiny_segmenter(tmp_path / "rf_detr", INSTANCES["rf_detr"]))
+    for frame in FRAMES:
+        (element,) = segmenter.predict([frame])
+        read = supervision.Detections.from_inference(element)
+        (theirs,) = transformers.DeformableDetrImageProcessorPil().post_process_object_detection(
+            segmenter.loaded.forward([frame]), threshold=0, target_sizes=[frame.shape[:2]], top_k=12
+        )
+        assert len(read) > 3
+        for box, score, class_id in zip(read.xyxy, read.confidence, read.class_id, strict=True):
+            same = (theirs["scores"] - score).abs().lt(1e-3) & (theirs["labels"] == int(class_id))
+            assert (theirs["boxes"][same] - torch.from_numpy(box)).abs().amax(dim=1).min() < 0.5
 
 
 def test_half_precision_runs(mask2former: Path) -> None:
