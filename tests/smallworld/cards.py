@@ -123,6 +123,7 @@ def card(task: Task, scores: Scores, parameters: int) -> str:
     """The README.md that goes with the weights, with the head that the hub reads."""
     judged = JUDGED[task.name]
     begins = " Its backbone starts as the semantic model's." if task.name == "instance" else ""
+    stopped = f" that would have ended at step {task.cosine_steps:,}" if task.cosine_steps else ""
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -132,7 +133,7 @@ tags: [reelmill, small-world, test-only]
 
 # small-world {task.name}
 
-A tiny {judged.architecture} ({parameters:,} parameters) that {judged.sees}, in rendered scenes of
+A tiny {judged.architecture} ({parameters:,} numbers) that {judged.sees}, in rendered scenes of
 kind `{judged.kind.name}` (see `tests/smallworld/`). It is there so that tests can compare results with a truth that is
 known exactly. It sees nothing else: do not use it on pictures of the real world.
 
@@ -145,8 +146,9 @@ known exactly. It sees nothing else: do not use it on pictures of the real world
 Measured by `python -m tests.smallworld score`, which loads the model with transformers alone.
 
 Trained from scratch by `python -m tests.smallworld train`: {task.steps:,} steps of {task.batch} rendered stills, AdamW,
-learning rate {task.learning_rate:g} after a warm-up and down a cosine, one CPU thread, fp32; training seeds from 0,
-each scene seen once.{begins} The held-out stills were looked at while training went on, the videos' seeds never.
+learning rate {task.learning_rate:g} after a warm-up and down a cosine{stopped}, one CPU thread, fp32;
+training seeds from 0, each scene seen once.{begins} The held-out stills
+were looked at while training went on, the videos' seeds never.
 
 Licence: that of the project, Apache-2.0. No data and no weights of others took part.
 """

@@ -71,7 +71,8 @@ def save(network: nn.Module, folder: Path) -> None:
 
 TASK = Task(
     name="detector",
-    steps=2_000,
+    steps=1_000,
+    cosine_steps=2_000,
     batch=16,
     learning_rate=1e-3,
     build=build,

@@ -39,6 +39,8 @@ class Task:
     score: Callable[[Path], float]
     """How well a saved model does on held-out stills."""
     score_every: int = 200
+    cosine_steps: int | None = None
+    """Where the learning rate would reach 0, if later than `steps`: training stops once the model is good enough."""
 
 
 def train(task: Task, weights: Path, checkpoints: Path, *, log: Callable[[str], None] = print) -> None:
@@ -58,18 +60,19 @@ def train(task: Task, weights: Path, checkpoints: Path, *, log: Callable[[str], 
     started = time.monotonic()
     for step in range(first, task.steps):
         for group in optimizer.param_groups:
-            group["lr"] = task.learning_rate * _share(step, task.steps)
+            group["lr"] = task.learning_rate * _share(step, task.cosine_steps or task.steps)
         loss = _step(task, network, optimizer, step)
         done = step + 1
         if done % 20 == 0:
             log(f"{task.name}: step {done} loss {loss:.4f} ({time.monotonic() - started:.0f} s)")
-        if done % task.score_every == 0 or done == task.steps:
+        if done % task.score_every == 0:
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
             torch.save(state, checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
-            saved = weights / task.name if done == task.steps else checkpoints / task.name
-            task.save(network.eval(), saved)
-            log(f"{task.name}: step {done} held out {task.score(saved):.4f} ({time.monotonic() - started:.0f} s)")
+            task.save(network.eval(), checkpoints / task.name)
+            held_out = task.score(checkpoints / task.name)
+            log(f"{task.name}: step {done} held out {held_out:.4f} ({time.monotonic() - started:.0f} s)")
+    task.save(network.eval(), weights / task.name)
     checkpoint.unlink(missing_ok=True)  # so that the next training starts from scratch
 
 

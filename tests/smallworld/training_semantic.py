@@ -56,7 +56,8 @@ def save(network: nn.Module, folder: Path) -> None:
 
 TASK = Task(
     name="semantic",
-    steps=1_600,
+    steps=1_200,
+    cosine_steps=1_600,
     batch=16,
     learning_rate=2e-3,
     build=build,

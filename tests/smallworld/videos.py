@@ -24,11 +24,13 @@ class Video:
     path: Path
     scene: Scene
     times_s: tuple[Fraction, ...]
-    """When each frame is presented, which is also the scene's time."""
+    """When each frame is presented."""
+    scene_times_s: tuple[Fraction, ...]
+    """Which moment of the scene each frame shows."""
 
     def truth(self, index: int) -> Frame:
         """The frame as it was before it was coded, and all that is known about it."""
-        return self.scene.frame(float(self.times_s[index]))
+        return self.scene.frame(float(self.scene_times_s[index]))
 
 
 def write_video(
@@ -39,19 +41,22 @@ def write_video(
     frames: int = 50,
     rate: Fraction = Fraction(25),
     times_s: Sequence[Fraction] | None = None,
+    scene_times_s: Sequence[Fraction] | None = None,
     rotation: int = 0,
     crf: int = 23,
     gop: int = 50,
 ) -> Video:
     """Write the scene of `seed` as a player shall show it.
 
-    `times_s`, rising from 0, makes a video of variable rate, in place of `frames` and `rate`. `rotation`, in degrees
-    clockwise, is what a player has to turn the stored frames by: they are stored turned back, so that the truth holds.
+    `times_s`, rising from 0, makes a video of variable rate, in place of `frames` and `rate`; its frames show the scene
+    at those times, or at `scene_times_s`. `rotation`, in degrees clockwise, is what a player has to turn the stored
+    frames by: they are stored turned back, so that the truth holds.
     """
     if rotation not in (0, 90, 180, 270):
         raise ValueError(f"a display matrix turns by 0, 90, 180 or 270 degrees here, not by {rotation}")
     scene = Scene(kind, seed)
     shown_s = tuple(Fraction(index) / rate for index in range(frames)) if times_s is None else tuple(times_s)
+    moments_s = shown_s if scene_times_s is None else tuple(scene_times_s)
     time_base = 1 / rate if times_s is None else _TICK
     sideways = rotation in (90, 270)
     with av.open(str(path), "w") as container:
@@ -62,13 +67,13 @@ def write_video(
         stream.codec_context.time_base = time_base
         if rotation:
             stream.set_display_rotation(-rotation)
-        for time_s in shown_s:
-            stored = np.rot90(scene.frame(float(time_s)).rgb, rotation // 90)
+        for time_s, moment_s in zip(shown_s, moments_s, strict=True):
+            stored = np.rot90(scene.frame(float(moment_s)).rgb, rotation // 90)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")
             frame.pts, frame.time_base = round(time_s / time_base), time_base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return Video(path, scene, shown_s)
+    return Video(path, scene, shown_s, moments_s)
 
 
 def uneven_times(seed: int, frames: int, *, rate: Fraction = Fraction(25)) -> tuple[Fraction, ...]:
