@@ -1,16 +1,22 @@
-"""Classification with transformers' image classifiers: one label of many, or many labels at once."""
+"""Classification with image classifiers of transformers or in ONNX: one label of many, or many labels at once."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.detections import image_size
 from models.elements import ClassificationElement, ImageSize, MultiLabelElement
+from models.onnx_folder import is_onnx_folder
 from models.transformers_model import TransformersModel
 from models.vision_model import Frame
+
+if TYPE_CHECKING:
+    from models.onnx_models import OnnxClassifier
 
 _CONFIDENCE_DECIMALS = 6
 _MANY_LABELS = "multi_label_classification"
@@ -18,21 +24,38 @@ _MANY_LABELS = "multi_label_classification"
 
 
 class Classification(TransformersModel):
-    """An image classifier; its configuration's `problem_type` says whether a frame has one label or many."""
+    """An image classifier; its configuration, or its card, says whether a frame has one label or many."""
 
     inference_type = "classification"
     auto_class = "AutoModelForImageClassification"
+    _onnx: OnnxClassifier | None = None
+
+    def setup(self, device: str) -> None:
+        """Load weights onto `device`. Raises `ModelLoadError`."""
+        if not is_onnx_folder(self._folder):
+            super().setup(device)
+            return
+        from models.onnx_models import OnnxClassifier
+
+        self._onnx = OnnxClassifier(self._folder, self._params)
+        self._onnx.setup(device)
 
     def predict(self, frames: Sequence[Frame]) -> list[ClassificationElement | MultiLabelElement]:
         """Give one element per frame: every class with its softmax score, or with its sigmoid score."""
+        image, params = image_size(frames[0]), self._params
+        scores, many = self._scores(frames)
+        names = (self._onnx or self.loaded).class_names
+        if many:
+            return [many_labels(one, names, image, params.confidence) for one in scores]
+        return [one_label(one, names, image, params.top_k) for one in scores]
+
+    def _scores(self, frames: Sequence[Frame]) -> tuple[NDArray[np.float32], bool]:
+        """`(n, classes)`, and whether a frame may have several of the classes."""
+        if self._onnx is not None:
+            return self._onnx.scores(frames), self._onnx.many_labels
         logits = self.loaded.forward(frames)["logits"]
-        image: ImageSize = {"width": int(frames[0].shape[1]), "height": int(frames[0].shape[0])}
-        names = self.loaded.class_names
-        if self.loaded.network.config.problem_type == _MANY_LABELS:
-            scores = logits.sigmoid().cpu().numpy()
-            return [many_labels(one, names, image, self._params.confidence) for one in scores]
-        scores = logits.softmax(dim=-1).cpu().numpy()
-        return [one_label(one, names, image, self._params.top_k) for one in scores]
+        many = self.loaded.network.config.problem_type == _MANY_LABELS
+        return (logits.sigmoid() if many else logits.softmax(dim=-1)).cpu().numpy(), many
 
 
 def one_label(

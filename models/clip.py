@@ -1,20 +1,27 @@
-"""The embedding of a frame, by CLIP and its kin."""
+"""The embedding of a frame, by CLIP and its kin, or by a network in ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.elements import EmbeddingElement
+from models.onnx_folder import is_onnx_folder
 from models.vision_model import Frame, Precision
 
 if TYPE_CHECKING:
-    from models.contrastive import ContrastiveNetwork
     from models.request import InferenceParams
+
+
+class Embedder(Protocol):
+    """A network that sees."""
+
+    def embed(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+        """Give `(n, length)`."""
 
 
 class ClipEmbedImage:
@@ -25,10 +32,17 @@ class ClipEmbedImage:
     def __init__(self, folder: Path, params: InferenceParams, *, precision: Precision = "auto") -> None:
         """Remember what to load; reads nothing."""
         self._folder, self._params, self._precision = folder, params, precision
-        self._network: ContrastiveNetwork | None = None
+        self._network: Embedder | None = None
 
     def setup(self, device: str) -> None:
         """Load weights onto `device`. Raises `ModelLoadError`."""
+        if is_onnx_folder(self._folder):
+            from models.onnx_models import OnnxEmbedder
+
+            embedder = OnnxEmbedder(self._folder, self._params)
+            embedder.setup(device)
+            self._network = embedder
+            return
         from models.contrastive import load_contrastive
 
         self._network = load_contrastive(

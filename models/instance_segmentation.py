@@ -1,32 +1,44 @@
-"""Instance segmentation with transformers' set predictors: Mask2Former, MaskFormer, EoMT, RF-DETR's masks."""
+"""Instance segmentation: transformers' set predictors (Mask2Former, MaskFormer, EoMT, RF-DETR), or YOLO in ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from models.detections import image_size
 from models.elements import InstanceElement
 from models.instances import FoundInstances, instance_detections
+from models.onnx_folder import is_onnx_folder
 from models.query_masks import INSTANCE_READERS, found_instances, frame_logits, kind_of
 from models.segmenter_loading import UNIVERSAL, load_segmenter
 from models.transformers_model import TransformersModel
 from models.vision_model import Frame, ModelLoadError
 
+if TYPE_CHECKING:
+    from models.onnx_segmenters import OnnxInstances
+
 
 class InstanceSegmentation(TransformersModel):
-    """A network of queries, each with a class and a mask.
+    """A network of queries, each with a class and a mask; or, in a folder with a card, one that runs on onnxruntime.
 
-    Nothing is suppressed afterwards, so `iou_threshold` plays no part, and masks may overlap. An object whose mask has
-    no pixel on the frame is left out.
+    Of queries nothing is suppressed afterwards, so `iou_threshold` plays no part, and masks may overlap. An object
+    whose mask has no pixel on the frame is left out.
     """
 
     inference_type = "instance-segmentation"
     auto_class = UNIVERSAL
+    _onnx: OnnxInstances | None = None
 
     def setup(self, device: str) -> None:
         """Load weights onto `device`. Raises `ModelLoadError`."""
+        if is_onnx_folder(self._folder):
+            from models.onnx_segmenters import OnnxInstances
+
+            self._onnx = OnnxInstances(self._folder, self._params)
+            self._onnx.setup(device)
+            return
         model = load_segmenter(
             self._folder, inference_type=self.inference_type, device=device, precision=self._precision
         )
@@ -40,7 +52,7 @@ class InstanceSegmentation(TransformersModel):
 
     def predict(self, frames: Sequence[Frame]) -> list[InstanceElement]:
         """Give one element per frame, instances with at least the confidence asked for, the surest first."""
-        names, params = self.loaded.class_names, self._params
+        params, names = self._params, (self._onnx or self.loaded).class_names
         return [
             {
                 "image": image_size(frame),
@@ -52,6 +64,8 @@ class InstanceSegmentation(TransformersModel):
         ]
 
     def _found(self, frames: Sequence[Frame]) -> list[FoundInstances]:
+        if self._onnx is not None:
+            return self._onnx.detect(frames)
         size = (int(frames[0].shape[0]), int(frames[0].shape[1]))
         processor, least = self.loaded.processor, self._params.confidence
         with torch.inference_mode():

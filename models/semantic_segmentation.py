@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from models.elements import ImageSize, SegmentationElement
 from models.frame_patches import joined_patches, patch_spans
 from models.frame_sizes import Size
 from models.masks import png_base64
+from models.onnx_folder import is_onnx_folder
 from models.query_masks import CLASS_GRIDS, class_scores, frame_logits, kind_of
 from models.segmenter_loading import UNIVERSAL, load_segmenter, segmenter_class
 from models.transformers_model import TransformersModel
 from models.vision_model import Frame, ModelLoadError
+
+if TYPE_CHECKING:
+    from models.onnx_segmenters import OnnxSemantic
 
 
 class SemanticSegmentation(TransformersModel):
@@ -31,9 +35,16 @@ class SemanticSegmentation(TransformersModel):
 
     inference_type = "semantic-segmentation"
     auto_class = "AutoModelForSemanticSegmentation"
+    _onnx: OnnxSemantic | None = None
 
     def setup(self, device: str) -> None:
         """Load weights onto `device`. Raises `ModelLoadError`."""
+        if is_onnx_folder(self._folder):
+            from models.onnx_segmenters import OnnxSemantic
+
+            self._onnx = OnnxSemantic(self._folder, self._params)
+            self._onnx.setup(device)
+            return
         model = load_segmenter(
             self._folder, inference_type=self.inference_type, device=device, precision=self._precision
         )
@@ -52,6 +63,9 @@ class SemanticSegmentation(TransformersModel):
 
     def predict(self, frames: Sequence[Frame]) -> list[SegmentationElement]:
         """Give one element per frame: a class for every pixel."""
+        if self._onnx is not None:
+            image, classes = image_size(frames[0]), self._onnx.class_names
+            return [segmentation_element(found, classes, image) for found in self._onnx.class_maps(frames)]
         names = self.loaded.class_names
         with torch.inference_mode():
             outputs = self.loaded.forward(frames)
