@@ -17,7 +17,7 @@ from models.architectures import ARCHITECTURE_MARKS, needs_prompts, types_of
 from models.catalog import HUB_ID, IN_STORE, CatalogEntry, checked_name, is_path, parse_catalog, shipped_catalog
 from models.errors import PermanentError
 from models.inference_types import TYPES
-from models.prompts import asked_prompts
+from models.prompts import asked_prompts, refuse_prompts
 from models.request import InferenceParams, ModelRequest
 from models.result_keys import default_key, model_keys
 from models.vision_model import Precision
@@ -141,8 +141,8 @@ def resolve_models(
     reelmill-models.yaml in `working_folder` (the current one), a name of the shipped catalog, a folder imported into
     the store, a hub id. With a version that is the hash of an imported folder, that folder comes first.
 
-    Raises `UnknownModelError`, `WrongTypeError`, `UnknownTypeError`, `PromptsMissingError`, `BadRequestError` where
-    two share a key, and what `tasks.hub_models` and `tasks.stored_models` raise.
+    Raises `UnknownModelError`, `WrongTypeError`, `UnknownTypeError`, what `models.prompts` raises, `BadRequestError`
+    where two share a key, and what `tasks.hub_models` and `tasks.stored_models` raise.
     """
     precision = (settings or InferenceSettings()).precision
     found = [_find(store, request, working_folder or Path.cwd()) for request in requests]
@@ -264,6 +264,8 @@ def _resolved(
     params = entry.params_for(request.inference_params) if entry else request.inference_params
     if inference_type == "clip-compare" or needs_prompts(found.architectures):
         asked_prompts(params, inference_type)
+    elif inference_type == "object-detection" and found.architectures:
+        refuse_prompts(params)
     weights = (
         found.source.folder_hash if isinstance(found.source, StoreSource) else f"{found.source.repo}@{found.version}"
     )
