@@ -39,8 +39,8 @@ _AUTHORS_INPUT: dict[str, dict[str, Any]] = {
 }
 """What the authors of a decoding do to a picture, where the card does not say otherwise."""
 
-FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$", max_length=200)]
-"""A file of the model's own folder: no path leads out of it."""
+NetworkFile = Annotated[str, Field(pattern=r"^[^/\\\x00]+\.onnx$", max_length=200)]
+"""A network in the model's own folder: no path leads out of it."""
 _Numbers = Annotated[list[float], Field(min_length=1, max_length=3)]
 
 
@@ -142,12 +142,12 @@ class OnnxCard(_Part):
     inference_type: Literal[
         "object-detection", "instance-segmentation", "classification", "semantic-segmentation", "clip-embed-image"
     ]
-    file: FileName | None = None
+    file: NetworkFile | None = None
     """The network; empty takes the only .onnx file of the folder."""
     input: InputCard = Field(default_factory=InputCard)
     output: OutputCard
     classes: list[str] | str | None = None
-    """Names in the order of the class numbers, a text file with a name on each line, or one of `models.class_lists`."""
+    """Names in the order of the class numbers, a .txt file with a name on each line, or one of `models.class_lists`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -177,16 +177,16 @@ class OpenModelZooGaze(_Part):
     """Three networks after one another: landmarks, head pose, gaze."""
 
     estimator: Literal["open-model-zoo"]
-    landmarks: FileName
-    head_pose: FileName
-    gaze: FileName
+    landmarks: NetworkFile
+    head_pose: NetworkFile
+    gaze: NetworkFile
 
 
 class L2csGaze(_Part):
     """One network that looks at the whole face and answers with two angles."""
 
     estimator: Literal["l2cs"]
-    file: FileName
+    file: NetworkFile
     yaw: str | None = None
     pitch: str | None = None
     """Names of its outputs; empty takes those whose names say so, else the first and the second."""
@@ -196,7 +196,7 @@ class GazeCard(_Part):
     """Networks for gaze detection: one that finds faces, and those that say where they look."""
 
     inference_type: Literal["gaze-detection"]
-    faces: FileName
+    faces: NetworkFile
     """BlazeFace, short range."""
     gaze: Annotated[OpenModelZooGaze | L2csGaze, Field(discriminator="estimator")]
 

@@ -58,9 +58,9 @@ def class_names(card: OnnxCard, folder: Path) -> tuple[str, ...]:
     if card.classes in CLASS_LISTS:
         return CLASS_LISTS[card.classes]
     path = folder / Path(card.classes).name
-    if path.name != card.classes or not path.is_file():
+    if path.name != card.classes or path.suffix != ".txt" or not path.is_file():
         raise OnnxCardError(
-            f"{CARD_FILE}: classes: there is no file {card.classes} in the model's folder; name one, write the "
+            f"{CARD_FILE}: classes: there is no .txt file {card.classes} in the model's folder; name one, write the "
             f"classes as a list, or take {' or '.join(CLASS_LISTS)}."
         )
     return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())

@@ -1,7 +1,8 @@
 """Models on the Hugging Face hub: what a name and a revision mean now, and their files on this machine.
 
-Only safetensors and text are fetched, never pickles or code. The library reads `HF_TOKEN`, `HF_HUB_CACHE` and
-`HF_HUB_OFFLINE` itself. Where the hub is out of reach, what its cache holds serves.
+Only safetensors and text are fetched, never pickles or code; ONNX files where a card says what they are for. The
+library reads `HF_TOKEN`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE` itself. Where the hub is out of reach, what its cache
+holds serves.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import PassingError, PermanentError
+from models.onnx_card import CARD_FILE
 from tasks.store_interface import DiskFullError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_CONFIG = "config.json"
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", CARD_FILE]
+_FETCHED_WITH_CARD = ["*.json", "*.txt", "*.onnx", "*.onnx_data", "*.data", CARD_FILE]
 _NOT_FETCHED = ["*/*"]
 """Folders of a repository hold exports to other runtimes."""
 
@@ -43,22 +47,27 @@ class HubUnreachableError(PassingError):
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model at one commit: its configuration, and the names of its files."""
+    """A model at one commit: its configuration, the names of its files, and the text of its card where it has one."""
 
     repo: str
     commit: str
     config: dict[str, Any]
     files: tuple[str, ...]
+    card: str | None = None
 
 
 def look_up(repo: str, revision: str | None) -> HubModel:
-    """Resolve `revision` (a branch, a tag, a commit; None is the main branch) to a commit, and read config.json there.
+    """Resolve `revision` (a branch, a tag, a commit; None is the main branch) to a commit; read what describes it.
 
     Raises `HubModelNotFoundError`, `HubRevisionError`, `HubAccessError`, `HubUnreachableError`.
     """
     wanted = revision or "main"
     cached = _cached(repo, wanted)
-    if cached and _COMMIT.fullmatch(wanted) and any(name.endswith(".safetensors") for name in cached.files):
+    if (
+        cached
+        and _COMMIT.fullmatch(wanted)
+        and any(Path(name).suffix == _weights(cached.card) for name in cached.files)
+    ):
         return cached
     try:
         return _asked(repo, wanted)
@@ -75,9 +84,15 @@ def hub_folder(repo: str, commit: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    def fetched(patterns: list[str]) -> Path:
+        return Path(snapshot_download(repo, revision=commit, allow_patterns=patterns, ignore_patterns=_NOT_FETCHED))
+
     with _told(repo, commit):
-        folder = Path(snapshot_download(repo, revision=commit, allow_patterns=_FETCHED, ignore_patterns=_NOT_FETCHED))
-    if not any(folder.glob("*.safetensors")):
+        folder = fetched(_FETCHED)
+        card = _card_in(folder)
+        if card is not None:
+            folder = fetched(_FETCHED_WITH_CARD)
+    if not any(folder.glob(f"*{_weights(card)}")):
         raise HubUnreachableError(
             f"the cache of the hub holds {repo} without its weights, and the hub cannot be reached to fetch them; try "
             "again with a network and without HF_HUB_OFFLINE."
@@ -92,10 +107,11 @@ def _asked(repo: str, revision: str) -> HubModel:
         info = HfApi().model_info(repo, revision=revision)
         commit = str(info.sha)
         files = tuple(sibling.rfilename for sibling in info.siblings or [])
-        config: dict[str, Any] = {}
-        if "config.json" in files:
-            config = json.loads(Path(hf_hub_download(repo, "config.json", revision=commit)).read_bytes())
-    return HubModel(repo, commit, config, files)
+        found = {
+            name: Path(hf_hub_download(repo, name, revision=commit)) for name in (_CONFIG, CARD_FILE) if name in files
+        }
+    config: dict[str, Any] = json.loads(found[_CONFIG].read_bytes()) if _CONFIG in found else {}
+    return HubModel(repo, commit, config, files, _card_in(found[CARD_FILE].parent) if CARD_FILE in found else None)
 
 
 def _cached(repo: str, revision: str) -> HubModel | None:
@@ -103,13 +119,27 @@ def _cached(repo: str, revision: str) -> HubModel | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True, allow_patterns=["config.json"]))
+        names = [_CONFIG, CARD_FILE]
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True, allow_patterns=names))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    if not (folder / "config.json").is_file():
+    card, described = _card_in(folder), (folder / _CONFIG).is_file()
+    if card is None and not described:
         return None
-    config = json.loads((folder / "config.json").read_bytes())
-    return HubModel(repo, folder.name, config, tuple(sorted(path.name for path in folder.iterdir() if path.is_file())))
+    config = json.loads((folder / _CONFIG).read_bytes()) if described else {}
+    files = tuple(sorted(path.name for path in folder.iterdir() if path.is_file()))
+    return HubModel(repo, folder.name, config, files, card)
+
+
+def _card_in(folder: Path) -> str | None:
+    """The text of the folder's card."""
+    path = folder / CARD_FILE
+    return path.read_text("utf-8", errors="replace") if path.is_file() else None
+
+
+def _weights(card: str | None) -> str:
+    """The suffix of the files that hold the model's weights."""
+    return ".safetensors" if card is None else ".onnx"
 
 
 @contextmanager

@@ -6,8 +6,6 @@ models/{name}/entry.yaml                        what `reelmill models add` says 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 from contextlib import suppress
@@ -20,21 +18,37 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.catalog import CatalogEntry, checked_name, parse_entry
 from models.errors import PassingError, PermanentError
+from tasks.model_folders import (
+    MANIFEST,
+    ModelFolderError,
+    ModelManifest,
+    check_weights,
+    describe_folder,
+    file_stamps,
+    sha256_of,
+)
 from tasks.store_interface import KeyNotFoundError, Store
 
+__all__ = [
+    "MANIFEST",
+    "ModelFilesLostError",
+    "ModelFolderChangedError",
+    "ModelFolderError",
+    "StoredModel",
+    "check_weights",
+    "find_stored",
+    "import_folder",
+    "read_entry",
+    "store_name",
+    "stored_entries",
+    "stored_folder",
+    "write_entry",
+]
+
 MODELS_PREFIX = "models"
-MANIFEST = "reelmill-model.json"
 ENTRY = "entry.yaml"
 LATEST = "latest"
-_TAKEN_SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".onnx"}
-_TAKEN_NAMES = {"reelmill.yaml"}
-_WEIGHTS_SUFFIXES = {".safetensors", ".onnx"}
-_PICKLED_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".pkl"}
 _HASH_DIGITS = 32
-
-
-class ModelFolderError(PermanentError):
-    """The folder does not hold a model that can be run."""
 
 
 class ModelFilesLostError(PermanentError):
@@ -43,34 +57,6 @@ class ModelFilesLostError(PermanentError):
 
 class ModelFolderChangedError(PassingError):
     """The folder was written to while it was read."""
-
-
-class ModelFile(BaseModel):
-    """One file of a model."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-
-class ModelManifest(BaseModel):
-    """What a model's folder holds; in the store, its existence means that all of it is there."""
-
-    model_config = ConfigDict(frozen=True)
-
-    folder_name: str
-    architectures: tuple[str, ...]
-    files: tuple[ModelFile, ...]
-
-    @property
-    def folder_hash(self) -> str:
-        """sha256 over the names and hashes of the files, in the order of the names."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(f"{file.name}\0{file.sha256}\n".encode())
-        return digest.hexdigest()
 
 
 class StoredModel(BaseModel):
@@ -82,69 +68,30 @@ class StoredModel(BaseModel):
     model_version: str
     prefix: str
     architectures: tuple[str, ...]
+    inference_type: str | None = None
 
 
 def import_folder(store: Store, folder: Path, name: str | None = None) -> StoredModel:
     """Put a model's folder into the store by hash, unless it is there; called `name`, else as the folder is.
 
     Takes the configuration, safetensors or ONNX weights and vocabularies that lie in the folder itself: no pickles, no
-    code, no checkpoints in folders below. Raises `ModelFolderError`, `ModelFolderChangedError` and the store's errors.
+    code, no checkpoints in folders below. Raises what `describe_folder` raises, `ModelFolderChangedError` and the
+    store's errors.
     """
     folder = folder.expanduser().resolve()
     called = name or folder.name
-    stamps = _stamps(folder)
+    stamps = file_stamps(folder)
     manifest = describe_folder(folder)
     stored = _stored(called, manifest)
     if store.stat(f"{stored.prefix}/{MANIFEST}") is None:
         for file in manifest.files:
             store.write_file(f"{stored.prefix}/{file.name}", folder / file.name)
-        if _stamps(folder) != stamps:
+        if file_stamps(folder) != stamps:
             raise ModelFolderChangedError(f"{folder} was written to while it was read; try again when that has ended.")
         store.write(f"{stored.prefix}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
     if _latest(store, called) != stored.model_version:
         store.write(_latest_key(called), stored.model_version.encode())
     return stored
-
-
-def describe_folder(folder: Path) -> ModelManifest:
-    """Read and hash what `import_folder` would take. Raises `ModelFolderError`."""
-    if not folder.is_dir():
-        raise ModelFolderError(f"there is no folder {folder}; give one that holds config.json and model.safetensors.")
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ModelFolderError(f"{folder} holds no config.json; give the folder that save_pretrained wrote.")
-    check_weights(folder.name, [path.name for path in _files(folder)])
-    return ModelManifest(
-        folder_name=folder.name,
-        architectures=read_architectures(config.read_bytes(), str(config)),
-        files=tuple(
-            ModelFile(name=path.name, size_bytes=path.stat().st_size, sha256=_sha256(path))
-            for path in _files(folder)
-            if _is_taken(path)
-        ),
-    )
-
-
-def check_weights(name: str, file_names: list[str]) -> None:
-    """Refuse a model without weights, or with pickled ones only. Raises `ModelFolderError`."""
-    suffixes = {Path(file_name).suffix for file_name in file_names if "/" not in file_name}
-    if suffixes & _WEIGHTS_SUFFIXES:
-        return
-    if suffixes & _PICKLED_SUFFIXES:
-        raise ModelFolderError(
-            f"{name} has its weights only in a format that can run code when it is read; load it with transformers "
-            "where you trust it and call save_pretrained, which writes model.safetensors."
-        )
-    raise ModelFolderError(f"{name} holds no weights; give a model with model.safetensors.")
-
-
-def read_architectures(config: bytes, origin: str) -> tuple[str, ...]:
-    """`architectures` of a config.json. Raises `ModelFolderError` where it is no JSON object."""
-    try:
-        content = json.loads(config)
-        return tuple(str(name) for name in content.get("architectures") or ())
-    except (ValueError, AttributeError):
-        raise ModelFolderError(f"{origin} is not the JSON of a model's configuration; save the model again.") from None
 
 
 def find_stored(store: Store, name: str, version: str | None) -> StoredModel | None:
@@ -219,7 +166,7 @@ def _fetch(store: Store, prefix: str, manifest: ModelManifest, kept: Path) -> No
                 store.fetch(f"{prefix}/{file.name}", Path(partial, file.name))
             except KeyNotFoundError:
                 raise _lost(prefix, file.name) from None
-            if _sha256(Path(partial, file.name)) != file.sha256:
+            if sha256_of(Path(partial, file.name)) != file.sha256:
                 raise _lost(prefix, file.name)
         Path(partial, MANIFEST).write_text(manifest.model_dump_json(indent=1))
         if kept.exists() and not (kept / MANIFEST).is_file():
@@ -261,24 +208,5 @@ def _stored(name: str, manifest: ModelManifest) -> StoredModel:
         model_version=manifest.folder_hash,
         prefix=f"{MODELS_PREFIX}/{store_name(name)}/{manifest.folder_hash[:_HASH_DIGITS]}",
         architectures=manifest.architectures,
+        inference_type=manifest.inference_type,
     )
-
-
-def _files(folder: Path) -> list[Path]:
-    """The files that lie in the folder, links followed (the hub's cache holds nothing else), sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-
-
-def _is_taken(path: Path) -> bool:
-    return (path.suffix in _TAKEN_SUFFIXES or path.name in _TAKEN_NAMES) and path.name != MANIFEST
-
-
-def _stamps(folder: Path) -> list[tuple[str, int, int]]:
-    if not folder.is_dir():
-        return []
-    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files(folder) if _is_taken(path)]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
