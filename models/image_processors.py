@@ -15,6 +15,7 @@ import transformers
 from safetensors import SafetensorError
 
 from models.configured_processor import ConfiguredProcessor, is_configured
+from models.processor_steps import NotCoveredError
 from models.vision_model import ModelLoadError
 
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError, SafetensorError)
@@ -29,7 +30,7 @@ def load_image_processor(folder: Path) -> Any:
             return ConfiguredProcessor(config)
         load: Any = transformers.AutoImageProcessor.from_pretrained
         return load(folder, backend="pil", trust_remote_code=False, local_files_only=True)
-    except LOAD_ERRORS as error:
+    except (*LOAD_ERRORS, NotCoveredError) as error:
         raise ModelLoadError(
             f"the image processor (preprocessor_config.json) cannot be loaded: {in_one_line(error)}"
         ) from error
