@@ -106,7 +106,8 @@ def save(network: nn.Module, folder: Path) -> None:
 
 TASK = Task(
     name="instance",
-    steps=3_000,
+    steps=2_000,
+    cosine_steps=3_000,
     batch=16,
     learning_rate=1e-3,
     build=build,
