@@ -15,11 +15,13 @@ import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from models.class_maps import class_map
 from models.frame_patches import patch_spans
 from models.request import InferenceParams
 from models.semantic_segmentation import SemanticSegmentation
+from models.transformers_loading import NotANumberError
 from models.vision_model import Frame, ModelLoadError
 from tests.pictures import pictures
 from tests.requirements import assets, needs
@@ -148,6 +150,16 @@ def test_more_classes_than_a_png_file_holds_are_refused(tmp_path: Path) -> None:
     folder = save_tiny_segmenter(tmp_path / "many", many)
     with pytest.raises(ModelLoadError, match="257 classes; a map of classes has 8 bits for each pixel"):
         loaded(folder)
+
+
+@pytest.mark.parametrize("family", ["segformer", "mask2former"])
+def test_scores_that_are_no_numbers_are_not_drawn_as_classes(family: str, tmp_path: Path) -> None:
+    folder = save_tiny_segmenter(tmp_path / family, SEMANTIC[family])
+    weights = load_file(folder / "model.safetensors")
+    heads = {name: value * torch.nan for name, value in weights.items() if value.dim() and len(value) in (6, 7)}
+    save_file({**weights, **heads}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(NotANumberError, match="no number"):
+        loaded(folder).predict(FRAMES[:1])
 
 
 def test_a_processor_whose_masks_cannot_be_read_is_refused(tmp_path: Path) -> None:
