@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import PermanentError
-from tasks.element_comparison import COMPARERS, Comparer, Difference, Kind, UnlikeComparer
+from tasks.element_comparison import COMPARERS
+from tasks.element_differences import Comparer, Difference, Kind, UnlikeComparer
 
 _OFFSETS = ("frame_offset", "time_offset")
 
@@ -38,7 +39,7 @@ class ModelComparison:
     """Frames where one has an element and the other null."""
     compared: int
     unit: str
-    """What `compared` counts: boxes, classes."""
+    """What `compared` counts: boxes, classes, faces, …"""
     differences: tuple[Difference, ...]
 
 
@@ -80,9 +81,21 @@ def compare_results(a: Path, b: Path) -> ResultComparison:
     )
 
 
-def equal(report: ResultComparison, *, box_px: float = 0.0, score: float = 0.0) -> bool:
-    """Whether the results have the same frames, models, nulls and classes, boxes and scores within the tolerances."""
-    tolerance: dict[Kind, float] = {"count": 0, "pixels": box_px, "score": score}
+def equal(
+    report: ResultComparison, *, box_px: float = 0.0, score: float = 0.0, mask: float = 0.0, angle_rad: float = 0.0
+) -> bool:
+    """Whether the results have the same frames, models, nulls and classes, and what is measured within the tolerances.
+
+    `box_px` goes for every place in a frame, `score` for similarities and 1 - cosine too, `mask` for the share of a
+    mask's or a map's pixels.
+    """
+    tolerance: dict[Kind, float] = {
+        "count": 0,
+        "pixels": box_px,
+        "score": score,
+        "mask": mask,
+        "angle": angle_rad,
+    }
     return (
         report.frame_offset_equal
         and report.time_offset_equal

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tasks.box_matching import matched_boxes
 from tasks.comparison import (
     ResultComparison,
     ResultUnreadableError,
@@ -18,7 +19,6 @@ from tasks.comparison import (
     report_as_dict,
     report_as_lines,
 )
-from tasks.element_comparison import matched_boxes
 from tasks.store import LocalStore
 from tests.element_builders import (
     box,
@@ -216,8 +216,8 @@ def test_frames_in_which_nothing_was_found_leave_the_type_to_the_others(compare)
     "element",
     [
         "text",
-        detection_element(box() | {"points": [{"x": 1, "y": 2}]}),
-        detection_element(box() | {"rle": {"size": [4, 4], "counts": "0"}}),
+        detection_element(box() | {"points": [{"x": 1, "y": 2}], "keypoints": []}),
+        [1.0, "text"],
         {"surprise": 1},
     ],
 )
