@@ -12,8 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from models.errors import PermanentError
-from models.onnx_card import CARD_FILE
-from models.onnx_folder import is_onnx_folder, read_card
+from models.onnx_card import CARD_FILE, OnnxCardError, parse_card
+from models.onnx_folder import is_onnx_folder, network_files, read_card
 
 MANIFEST = "reelmill-model.json"
 _TAKEN_SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".onnx", ".onnx_data", ".data"}
@@ -70,6 +70,18 @@ def describe_folder(folder: Path) -> ModelManifest:
         raise ModelFolderError(f"{folder} holds no config.json; give the folder that save_pretrained wrote.")
     check_weights(folder.name, [path.name for path in _files(folder)])
     return _manifest(folder, read_architectures(config.read_bytes(), str(config)), None)
+
+
+def card_type(name: str, card: str, file_names: list[str]) -> str:
+    """What the text of a card says the model called `name` is for; its networks must be among `file_names`.
+
+    Raises `OnnxCardError`.
+    """
+    read = parse_card(card)
+    for network in network_files(read, file_names):
+        if network not in file_names:
+            raise OnnxCardError(f"{CARD_FILE} names {network}, which {name} does not hold; take another model.")
+    return read.inference_type
 
 
 def check_weights(name: str, file_names: list[str]) -> None:
