@@ -7,7 +7,6 @@ No list of families decides how they are run: transformers gives each of them `g
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from models.transformers_loading import LoadedModel, OverflowInFloat16Error, load_model
+from models.image_processors import LOAD_ERRORS, in_one_line
+from models.transformers_loading import LoadedModel, architectures_of, checked, load_model, read_config
 from models.vision_model import Frame, ModelLoadError, Precision
 
 logger = logging.getLogger(__name__)
 
 _TEXTS_AT_A_TIME = 64
-_TOKENIZER_ERRORS = (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError)
 _TOKENIZER = "tokenizer.json"
 _ONLY_SEES = "VisionModelWithProjection"
 
@@ -38,7 +37,10 @@ class ContrastiveNetwork:
     tokenizer: Any = None
 
     def embed(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
-        """Embed frames of one shape: `(n, size)` float32, not normalised. Raises `OverflowInFloat16Error`."""
+        """Embed frames of one shape: `(n, size)` float32, not normalised.
+
+        Raises what `models.transformers_loading.checked` raises.
+        """
         inputs = self.loaded.preprocess(frames)
         network = self.loaded.network
         with torch.inference_mode():
@@ -47,7 +49,7 @@ class ContrastiveNetwork:
             return _numbers(network(**inputs).image_embeds)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: `(n, size)` float32, not normalised. Raises `OverflowInFloat16Error`.
+        """Embed texts: `(n, size)` float32, not normalised. Raises as `embed` does.
 
         What a text has beyond the tokens that the network takes is not read, which is logged.
         """
@@ -113,20 +115,18 @@ def load_tokenizer(folder: Path) -> Any:
             raise _no_tokenizer(error) from error
         try:
             tokenizer = _from_folder(transformers.PreTrainedTokenizerFast, folder)
-        except _TOKENIZER_ERRORS as second:
+        except LOAD_ERRORS as second:
             raise _no_tokenizer(second) from second
-    except _TOKENIZER_ERRORS as error:
+    except LOAD_ERRORS as error:
         raise _no_tokenizer(error) from error
     if not any((folder / name).is_file() for name in (_TOKENIZER, *tokenizer.vocab_files_names.values())):
         raise _no_tokenizer("the folder holds no vocabulary")  # transformers makes one without words, silently
     return tokenizer
 
 
-def _no_tokenizer(reason: object) -> ModelLoadError:
-    said = " ".join(str(reason).split())[:300]
-    return ModelLoadError(
-        f"the tokenizer cannot be loaded ({said}); give the folder tokenizer.json beside the weights."
-    )
+def _no_tokenizer(reason: BaseException | str) -> ModelLoadError:
+    said = reason if isinstance(reason, str) else in_one_line(reason)
+    return ModelLoadError(f"the tokenizer cannot be loaded ({said}); put its tokenizer.json beside the weights.")
 
 
 def _from_folder(tokenizer_class: Any, folder: Path) -> Any:
@@ -135,11 +135,8 @@ def _from_folder(tokenizer_class: Any, folder: Path) -> Any:
 
 def _class_for(folder: Path) -> str:
     """`AutoModel` knows every family as a whole; half of one that only sees goes by its own class's name."""
-    try:
-        architectures = json.loads((folder / "config.json").read_bytes()).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
-        return "AutoModel"  # which config.json is wrong, and how, is load_model's to say
-    return next((str(name) for name in architectures if str(name).endswith(_ONLY_SEES)), "AutoModel")
+    names = architectures_of(read_config(folder))
+    return next((name for name in names if name.endswith(_ONLY_SEES)), "AutoModel")
 
 
 def _positions(text_config: Any) -> int:
@@ -150,11 +147,6 @@ def _positions(text_config: Any) -> int:
 
 def _numbers(features: Any) -> NDArray[np.float32]:
     """A tower's output as float32: the pooled one, where transformers wraps it."""
-    tensor: torch.Tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
-    if tensor.dtype == torch.float16 and not tensor.isfinite().all():
-        raise OverflowInFloat16Error(
-            "the model's numbers grow too large for float16; ask for it with precision bfloat16 or float32, in its "
-            "catalog entry or by REELMILL_PRECISION."
-        )
-    numbers: NDArray[np.float32] = tensor.float().cpu().numpy()
+    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+    numbers: NDArray[np.float32] = checked({"pooler_output": tensor})["pooler_output"].cpu().numpy()
     return numbers

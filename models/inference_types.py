@@ -13,6 +13,7 @@ TYPES: dict[str, str] = {
     "instance-segmentation": "models.instance_segmentation:InstanceSegmentation",
     "semantic-segmentation": "models.semantic_segmentation:SemanticSegmentation",
     "classification": "models.classification:Classification",
+    "keypoint-detection": "models.keypoint_detection:KeyPointDetection",
     "clip-embed-image": "models.clip:ClipEmbedImage",
     "clip-compare": "models.clip_compare:ClipCompare",
 }

@@ -47,6 +47,12 @@ class ObjectDetection:
         detector.setup(device)
         self._detector = detector
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class id; an `AssertionError` before `setup`."""
+        assert self._detector is not None, "setup comes before predict"
+        return self._detector.class_names
+
     def predict(self, frames: Sequence[Frame]) -> list[DetectionElement]:
         """Give one element per frame, the surest detection first."""
         assert self._detector is not None, "setup comes before predict"

@@ -107,6 +107,13 @@ class InferenceParams(BaseModel):
         title="Zero-shot classes",
         description="clip-compare: give the prompts as classes too, with the model's own softmax scores.",
     )
+    detector: Annotated[str, Field(min_length=1, max_length=500)] | SkipJsonSchema[None] = Field(
+        default=None,
+        json_schema_extra=_optional,
+        title="Detector",
+        description="Key points: the model whose boxes they are found in, named as models are. Empty takes one of the "
+        "catalog that finds people.",
+    )
     mask_format: Literal["polygon", "rle"] = Field(
         default="polygon",
         title="Mask format",

@@ -1,6 +1,6 @@
-"""What the models of a request are: names and revisions → commits, hashes and types; and their folders on a worker.
+"""What the models of a request are: names and revisions → commits, hashes and types.
 
-The parent's part reads configurations only and imports neither torch nor transformers.
+Reads configurations only and imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from models.architectures import ARCHITECTURE_MARKS, needs_prompts, types_of
 from models.catalog import HUB_ID, IN_STORE, CatalogEntry, checked_name, is_path, parse_catalog, shipped_catalog
 from models.errors import PermanentError
 from models.inference_types import TYPES
+from models.keypoint_detection import KeyPointDetection
 from models.prompts import asked_prompts, refuse_prompts
-from models.request import InferenceParams, ModelRequest
+from models.request import BadRequestError, InferenceParams, ModelRequest
 from models.result_keys import default_key, model_keys
 from models.vision_model import Precision
-from tasks.hub_models import HubModel, hub_folder, look_up
+from tasks.hub_models import HubModel, look_up
+from tasks.resolved_models import HubSource, ResolvedDetector, ResolvedModel, StoreSource, model_folder
 from tasks.settings import InferenceSettings
 from tasks.store_interface import Store
 from tasks.stored_models import (
@@ -32,15 +34,23 @@ from tasks.stored_models import (
     import_folder,
     read_entry,
     stored_entries,
-    stored_folder,
     write_entry,
 )
 
-__all__ = ["ResolvedModel", "add_model", "import_folder", "known_models", "model_folder", "resolve_models"]
+__all__ = [
+    "HubSource",
+    "ResolvedModel",
+    "StoreSource",
+    "add_model",
+    "import_folder",
+    "known_models",
+    "model_folder",
+    "resolve_models",
+]
 
-NUMBERS_VERSION = 2
-"""Raised by hand whenever the same weights would give other numbers than before: it makes old shards stale."""
 CATALOG_FILE = "reelmill-models.yaml"
+PERSON_DETECTOR = "rtdetr-v2-small"
+"""What finds people for key points, where neither the request nor the catalog names a detector."""
 
 
 class UnknownModelError(PermanentError):
@@ -53,54 +63,6 @@ class WrongTypeError(PermanentError):
 
 class UnknownTypeError(PermanentError):
     """Neither the request nor the model says what it does."""
-
-
-class HubSource(BaseModel):
-    """Files at one commit of a repository of the hub."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["hub"] = "hub"
-    repo: str
-    commit: str
-
-
-class StoreSource(BaseModel):
-    """Files in the store, under the hash of all of them."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["store"] = "store"
-    prefix: str
-    folder_hash: str
-
-
-class ResolvedModel(BaseModel):
-    """A model of a request with everything settled that decides its numbers."""
-
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
-
-    key: str
-    """Its list in the result."""
-    model_id: str
-    model_version: str
-    """The commit, or the hash of the folder's files."""
-    inference_type: str
-    source: Annotated[HubSource | StoreSource, Field(discriminator="kind")]
-    weights_hash: str
-    params: InferenceParams
-    precision: Precision
-    pool: str | None = None
-
-    def fingerprint_parts(self) -> dict[str, Any]:
-        """Everything that decides the model's numbers; not its name, key or pool, nor where its files lie."""
-        return {
-            "weights": self.weights_hash,
-            "inference_type": self.inference_type,
-            "params": self.params.model_dump(mode="json"),
-            "precision": self.precision,
-            "numbers_version": NUMBERS_VERSION,
-        }
 
 
 class KnownModel(BaseModel):
@@ -144,7 +106,7 @@ def resolve_models(
     Raises `UnknownModelError`, `WrongTypeError`, `UnknownTypeError`, what `models.prompts` raises, `BadRequestError`
     where two share a key, and what `tasks.hub_models` and `tasks.stored_models` raise.
     """
-    precision = (settings or InferenceSettings()).precision
+    settings = settings or InferenceSettings()
     found = [_find(store, request, working_folder or Path.cwd()) for request in requests]
     types = [_type(one, request.inference_type) for one, request in zip(found, requests, strict=True)]
     keys = model_keys(
@@ -152,20 +114,16 @@ def resolve_models(
         [one.name for one in found],
         [default_key(runs_as, shipped=one.shipped) for runs_as, one in zip(types, found, strict=True)],
     )
-    return [
-        _resolved(key, request, one, runs_as, precision)
+    models = [
+        _resolved(key, request, one, runs_as, settings.precision)
         for key, request, one, runs_as in zip(keys, requests, found, types, strict=True)
     ]
-
-
-def model_folder(store: Store, model: ResolvedModel, cache_dir: Path) -> Path:
-    """The model's folder on this machine, ready for `setup`: the store's own, a copy of it, or the hub's cache.
-
-    Raises what `tasks.hub_models` and `tasks.stored_models` raise.
-    """
-    if isinstance(model.source, HubSource):
-        return hub_folder(model.source.repo, model.source.commit)
-    return stored_folder(store, model.source.prefix, model.source.folder_hash, cache_dir)
+    return [
+        model.model_copy(update={"detector": _detector(store, model.params, settings, working_folder)})
+        if model.inference_type == KeyPointDetection.inference_type
+        else model
+        for model in models
+    ]
 
 
 def add_model(
@@ -257,6 +215,24 @@ def _from_hub(name: str, repo: str, revision: str | None, entry: CatalogEntry | 
     return _Found(name, HubSource(repo=repo, commit=model.commit), model.commit, architectures, entry)
 
 
+def _detector(
+    store: Store, params: InferenceParams, settings: InferenceSettings, working_folder: Path | None
+) -> ResolvedDetector:
+    """What finds the boxes for a model that works on boxes, settled like every model."""
+    request = ModelRequest(
+        model_id=params.detector or PERSON_DETECTOR,
+        inference_type="object-detection",
+        inference_params=params.model_copy(update={"detector": None}),
+    )
+    (found,) = resolve_models(store, [request], settings=settings, working_folder=working_folder)
+    return ResolvedDetector(
+        model_id=found.model_id,
+        model_version=found.model_version,
+        source=found.source,
+        weights_hash=found.weights_hash,
+    )
+
+
 def _resolved(
     key: str, request: ModelRequest, found: _Found, inference_type: str, precision: Precision
 ) -> ResolvedModel:
@@ -266,6 +242,11 @@ def _resolved(
         asked_prompts(params, inference_type)
     elif inference_type == "object-detection" and found.architectures:
         refuse_prompts(params)
+    if params.detector and inference_type != KeyPointDetection.inference_type:
+        raise BadRequestError(
+            f"{found.name} is run as {inference_type}, which works on whole frames; leave out detector, which is for "
+            f"{KeyPointDetection.inference_type}."
+        )
     weights = (
         found.source.folder_hash if isinstance(found.source, StoreSource) else f"{found.source.repo}@{found.version}"
     )

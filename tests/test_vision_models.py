@@ -15,6 +15,7 @@ from models.vision_model import ModelLoadError, VisionModel
 from tests.pictures import pictures
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_models import save_tiny_classifier, save_tiny_detector
+from tests.tiny_pose import save_tiny_pose
 from tests.tiny_segmenters import save_tiny_segmenter, save_tiny_semantic
 
 SAVE = {
@@ -22,13 +23,16 @@ SAVE = {
     "instance-segmentation": save_tiny_segmenter,
     "semantic-segmentation": save_tiny_semantic,
     "classification": save_tiny_classifier,
+    "keypoint-detection": save_tiny_pose,
     "clip-embed-image": save_tiny_clip,
     "clip-compare": save_tiny_clip,
 }
 """How the tests get a tiny model of each type: a new type adds its own."""
 PARAMS = {"clip-compare": {"prompts": {"star": "a red star", "street": "an empty street"}, "zero_shot": True}}
 """What a request of that type has beside `confidence`."""
-BOXES = ["object-detection", "instance-segmentation"]
+APART = {"keypoint-detection": 0.1}
+"""How far a number may be from that of the frame alone: a thousandth of a pixel in a box moves its points by more."""
+BOXES = ["object-detection", "instance-segmentation", "keypoint-detection"]
 """Types whose elements supervision reads as detections."""
 
 
@@ -73,12 +77,12 @@ def test_it_is_made_as_the_protocol_says(inference_type: str) -> None:
         ]
 
 
-def test_a_batch_says_of_each_frame_what_it_says_of_it_alone(model: VisionModel) -> None:
+def test_a_batch_says_of_each_frame_what_it_says_of_it_alone(inference_type: str, model: VisionModel) -> None:
     frames = pictures(4)
     together, alone = model.predict(frames), [model.predict([frame])[0] for frame in frames]
     assert len(together) == 4
     for one, other in zip(together, alone, strict=True):
-        assert np.allclose(sorted(numbers(one)), sorted(numbers(other)), rtol=0, atol=0.01)
+        assert np.allclose(sorted(numbers(one)), sorted(numbers(other)), rtol=0, atol=APART.get(inference_type, 0.01))
     assert together[0] != together[1]
 
 
