@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,16 +79,20 @@ def _detection(
     mask_format: MaskFormat,
 ) -> InstanceDetection:
     left, top, right, bottom = box
-    place: InstanceDetection = {
+    drawn: dict[str, object] = (
+        {"rle": run_lengths(mask, image["height"], image["width"])}
+        if mask_format == "rle"
+        else {"points": polygon(mask)}
+    )
+    prediction = {
         "x": round((left + right) / 2, PIXEL_DECIMALS),
         "y": round((top + bottom) / 2, PIXEL_DECIMALS),
         "width": round(float(right - left), PIXEL_DECIMALS),
         "height": round(float(bottom - top), PIXEL_DECIMALS),
         "confidence": confidence,
         "class": class_name(class_names, class_id),
+        **drawn,
         "mask_format": mask_format,
         "class_id": class_id,
     }
-    if mask_format == "rle":
-        return {**place, "rle": run_lengths(mask, image["height"], image["width"])}
-    return {**place, "points": polygon(mask)}
+    return cast("InstanceDetection", prediction)

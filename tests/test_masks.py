@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco_masks
 
+from models.box_columns import InstanceColumns
 from models.instances import FoundInstances, instance_detections
 from models.masks import MaskCrop, crop_mask, png_base64, polygon, run_lengths
 
@@ -190,6 +191,7 @@ def test_instances_are_the_surest_first_with_boxes_around_their_pixels() -> None
         (32.0, 24.0, 64.0, 48.0),
     ]
     assert all(one["mask_format"] == "rle" and "points" not in one for one in got)
+    assert list(got[0]) == [key for key in InstanceColumns.keys if key not in ("points", "detection_id")]
 
 
 @pytest.mark.parametrize("mask_format", ["polygon", "rle"])
