@@ -45,7 +45,7 @@ def save(network: nn.Module, folder: Path) -> None:
 
 TASK = Task(
     name="classifier",
-    steps=2_400,
+    steps=4_800,
     batch=32,
     learning_rate=2e-3,
     build=build,
