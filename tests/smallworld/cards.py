@@ -148,7 +148,7 @@ Measured by `python -m tests.smallworld score`, which loads the model with trans
 Trained from scratch by `python -m tests.smallworld train`: {task.steps:,} steps of {task.batch} rendered stills, AdamW,
 learning rate {task.learning_rate:g} after a warm-up and down a cosine{stopped}, one CPU thread, fp32;
 training seeds from 0, each scene seen once.{begins} The held-out stills
-were looked at while training went on, the videos' seeds never.
+were looked at to decide how long to train, the videos never.
 
 Licence: that of the project, Apache-2.0. No data and no weights of others took part.
 """
