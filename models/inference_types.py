@@ -14,6 +14,7 @@ TYPES: dict[str, str] = {
     "semantic-segmentation": "models.semantic_segmentation:SemanticSegmentation",
     "classification": "models.classification:Classification",
     "keypoint-detection": "models.keypoint_detection:KeyPointDetection",
+    "gaze-detection": "models.gaze:GazeDetection",
     "clip-embed-image": "models.clip:ClipEmbedImage",
     "clip-compare": "models.clip_compare:ClipCompare",
 }

@@ -1,6 +1,6 @@
 """Object detection, whatever runs it: what a detector finds in frames becomes elements.
 
-Which detector is told from the folder: transformers' own classes, or what the request's prompts name.
+Which detector is told from the folder: transformers' own classes, what the request's prompts name, or ONNX with a card.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from models.detections import FoundBoxes, detections, image_size
 from models.elements import DetectionElement
+from models.onnx_folder import is_onnx_folder
 from models.vision_model import Frame, Precision
 
 if TYPE_CHECKING:
@@ -64,8 +65,14 @@ class ObjectDetection:
 
 
 def _detector(folder: Path, params: InferenceParams, precision: Precision) -> Detector:
-    from models.prompted_detector import PromptedDetector, takes_prompts
     from models.prompts import refuse_prompts
+
+    if is_onnx_folder(folder):
+        from models.onnx_models import OnnxDetector
+
+        refuse_prompts(params)
+        return OnnxDetector(folder, params)
+    from models.prompted_detector import PromptedDetector, takes_prompts
     from models.transformers_detector import TransformersDetector
     from models.transformers_loading import read_config
 

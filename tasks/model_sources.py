@@ -13,16 +13,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models.architectures import ARCHITECTURE_MARKS, needs_prompts, types_of
+from models.architectures import needs_prompts
 from models.catalog import HUB_ID, IN_STORE, CatalogEntry, checked_name, is_path, parse_catalog, shipped_catalog
 from models.errors import PermanentError
-from models.inference_types import TYPES
 from models.keypoint_detection import KeyPointDetection
 from models.prompts import asked_prompts, refuse_prompts
 from models.request import BadRequestError, InferenceParams, ModelRequest
 from models.result_keys import default_key, model_keys
 from models.vision_model import Precision
 from tasks.hub_models import HubModel, look_up
+from tasks.model_folders import card_type
+from tasks.model_types import UnknownTypeError, WrongTypeError, settle_type
 from tasks.resolved_models import HubSource, ResolvedDetector, ResolvedModel, StoreSource, model_folder
 from tasks.settings import InferenceSettings
 from tasks.store_interface import Store
@@ -41,6 +42,8 @@ __all__ = [
     "HubSource",
     "ResolvedModel",
     "StoreSource",
+    "UnknownTypeError",
+    "WrongTypeError",
     "add_model",
     "import_folder",
     "known_models",
@@ -55,14 +58,6 @@ PERSON_DETECTOR = "rtdetr-v2-small"
 
 class UnknownModelError(PermanentError):
     """Nothing is called so."""
-
-
-class WrongTypeError(PermanentError):
-    """The model does not do what was asked of it."""
-
-
-class UnknownTypeError(PermanentError):
-    """Neither the request nor the model says what it does."""
 
 
 class KnownModel(BaseModel):
@@ -83,6 +78,8 @@ class _Found:
     version: str
     architectures: tuple[str, ...]
     entry: CatalogEntry | None = None
+    card_type: str | None = None
+    """What its card says it is for, where it has one."""
 
     @property
     def shipped(self) -> bool:
@@ -203,16 +200,19 @@ def _from_entry(store: Store, name: str, version: str | None, entry: CatalogEntr
 
 def _from_store(name: str, stored: StoredModel, entry: CatalogEntry | None = None) -> _Found:
     source = StoreSource(prefix=stored.prefix, folder_hash=stored.model_version)
-    return _Found(name, source, stored.model_version, stored.architectures, entry)
+    return _Found(name, source, stored.model_version, stored.architectures, entry, stored.inference_type)
 
 
 def _from_hub(name: str, repo: str, revision: str | None, entry: CatalogEntry | None = None) -> _Found:
     model: HubModel = look_up(repo, revision)
+    source = HubSource(repo=repo, commit=model.commit)
+    if model.card is not None:
+        return _Found(name, source, model.commit, (), entry, card_type(repo, model.card, list(model.files)))
     if "config.json" not in model.files:
         raise UnknownTypeError(f"{repo} has no config.json, so it is none of transformers' models; take another one.")
     check_weights(repo, list(model.files))
     architectures = tuple(str(one) for one in model.config.get("architectures") or ())
-    return _Found(name, HubSource(repo=repo, commit=model.commit), model.commit, architectures, entry)
+    return _Found(name, source, model.commit, architectures, entry)
 
 
 def _detector(
@@ -240,7 +240,7 @@ def _resolved(
     params = entry.params_for(request.inference_params) if entry else request.inference_params
     if inference_type == "clip-compare" or needs_prompts(found.architectures):
         asked_prompts(params, inference_type)
-    elif inference_type == "object-detection" and found.architectures:
+    elif inference_type == "object-detection" and (found.architectures or found.card_type):
         refuse_prompts(params)
     if params.detector and inference_type != KeyPointDetection.inference_type:
         raise BadRequestError(
@@ -264,28 +264,9 @@ def _resolved(
 
 
 def _type(found: _Found, asked: str | None) -> str:
-    """What the model is run as: the request's word, else the entry's, else what its architecture is for."""
-    runs = [one for one in types_of(found.architectures) if one in TYPES]
+    """What the model is run as, by its files, the request and its entry."""
     wanted = asked or (found.entry.inference_type if found.entry else None)
-    built = ", ".join(found.architectures)
-    if wanted is None:
-        if len(runs) == 1:
-            return runs[0]
-        if runs:
-            raise UnknownTypeError(
-                f"{found.name} is {built}, which can be run in several ways; add inference_type, one of: "
-                f"{', '.join(runs)}."
-            )
-        if found.architectures:
-            raise WrongTypeError(f"{found.name} is {built}, which none of {', '.join(TYPES)} runs; take another model.")
-        raise UnknownTypeError(
-            f"the configuration of {found.name} does not say what it is for; add inference_type, one of: "
-            f"{', '.join(TYPES)}."
-        )
-    if wanted in ARCHITECTURE_MARKS and found.architectures and wanted not in runs:
-        hint = f"ask for {' or '.join(runs)}" if runs else "take a model that is made for it"
-        raise WrongTypeError(f"{found.name} is {built}, which does not do {wanted}; {hint}.")
-    return wanted
+    return settle_type(found.name, architectures=found.architectures, card_type=found.card_type, wanted=wanted)
 
 
 def _working_catalog(folder: Path) -> dict[str, CatalogEntry]:

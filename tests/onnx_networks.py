@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 SIDE_PX = 64
 YOLO_CELLS = 84
@@ -134,6 +134,20 @@ def save_classifier(path: Path, classes: int, **saving: object) -> Path:
     net = NetworkBuilder()
     net.node("Mul", net.pooled("picture", classes), net.weight(np.float32(4)), output="logits")
     return net.save(path, ["logits"], **saving)
+
+
+def save_with_weights_in(path: Path, location: str) -> Path:
+    """A classifier whose first weight's file says that it lies at `location`."""
+    save_classifier(path, 5)
+    model = onnx.load(path)
+    weight = model.graph.initializer[0]
+    raw = weight.raw_data
+    external_data_helper.set_external_data(weight, location, offset=0, length=len(raw))
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    path.write_bytes(model.SerializeToString())
+    (path.parent / location).write_bytes(raw)
+    return path
 
 
 def save_segmenter(path: Path, classes: int, *, numbers: bool = False) -> Path:

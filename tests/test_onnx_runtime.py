@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, external_data_helper, helper
+from onnx import TensorProto, helper
 
 from models.onnx_runtime import OnnxNetwork, OnnxRunError
 from models.vision_model import ModelLoadError
-from tests.onnx_networks import NetworkBuilder, save_classifier
+from tests.onnx_networks import NetworkBuilder, save_classifier, save_with_weights_in
 
 
 def rows(count: int) -> np.ndarray:
@@ -95,22 +95,8 @@ def test_operators_that_need_a_library_of_their_own_are_refused(tmp_path: Path) 
         OnnxNetwork(path, "cpu")
 
 
-def with_weights_in(path: Path, location: str) -> Path:
-    """A classifier whose first weight's file says that it lies at `location`."""
-    save_classifier(path, 5)
-    model = onnx.load(path)
-    weight = model.graph.initializer[0]
-    raw = weight.raw_data
-    external_data_helper.set_external_data(weight, location, offset=0, length=len(raw))
-    weight.ClearField("raw_data")
-    weight.data_location = TensorProto.EXTERNAL
-    path.write_bytes(model.SerializeToString())
-    (path.parent / location).write_bytes(raw)
-    return path
-
-
 def test_weights_in_a_file_beside_it_are_read(tmp_path: Path) -> None:
-    path = with_weights_in(tmp_path / "big.onnx", "big.onnx.data")
+    path = save_with_weights_in(tmp_path / "big.onnx", "big.onnx.data")
     expected = OnnxNetwork(save_classifier(tmp_path / "whole.onnx", 5), "cpu").run({"picture": rows(1)})["logits"]
     assert OnnxNetwork(path, "cpu").run({"picture": rows(1)})["logits"] == pytest.approx(expected)
 
@@ -119,7 +105,7 @@ def test_weights_outside_its_folder_are_never_read(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     for location in ("../secret.data", str(tmp_path / "secret.data")):
         with pytest.raises(ModelLoadError, match=r"big\.onnx cannot be loaded"):
-            OnnxNetwork(with_weights_in(tmp_path / "model" / "big.onnx", location), "cpu")
+            OnnxNetwork(save_with_weights_in(tmp_path / "model" / "big.onnx", location), "cpu")
 
 
 def test_cuda_that_is_not_there_is_told_once_and_the_cpu_does_it(
