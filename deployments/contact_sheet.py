@@ -42,7 +42,7 @@ class ModelResult:
     key: str
     frame_offset: list[int]
     time_offset: list[float]
-    elements: list[dict[str, Any] | None]
+    elements: list[Any]
 
     def __post_init__(self) -> None:
         lengths = {len(self.frame_offset), len(self.time_offset), len(self.elements)}

@@ -54,7 +54,8 @@ def sightings_table(sightings: Sequence[Sighting], title: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from deployments.sheet_tiles import clock, short_name
+    from deployments.sheet_captions import short_name
+    from deployments.sheet_tiles import clock
 
     table = Table(title=title, title_justify="left")
     for heading in ("from", "to"):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.box_comparers import DetectionComparer, has_boxes
 from tasks.element_differences import Difference
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from tasks.element_masks import grey_png, mask_of
 
 _PNG_KEYS = {"segmentation_mask", "confidence_mask"}
 
@@ -84,7 +80,7 @@ def mask_apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     """1 less intersection over union of two predictions' masks; 0 for two without a pixel."""
     import numpy as np
 
-    (left_a, top_a, mask_a), (left_b, top_b, mask_b) = _mask(a), _mask(b)
+    (left_a, top_a, mask_a), (left_b, top_b, mask_b) = mask_of(a), mask_of(b)
     left, top = min(left_a, left_b), min(top_a, top_b)
     width = max(left_a + mask_a.shape[1], left_b + mask_b.shape[1]) - left
     height = max(top_a + mask_a.shape[0], top_b + mask_b.shape[0]) - top
@@ -93,34 +89,3 @@ def mask_apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
         canvas[layer, row - top : row - top + mask.shape[0], at - left : at - left + mask.shape[1]] = mask
     union = int(canvas.any(axis=0).sum())
     return 1 - int(canvas.all(axis=0).sum()) / union if union else 0.0
-
-
-def grey_png(text: str) -> NDArray[np.uint8]:
-    """The picture `(height, width)` of a PNG file in base64."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    with Image.open(io.BytesIO(b64decode(text))) as picture:
-        return np.asarray(picture)
-
-
-def _mask(prediction: Mapping[str, Any]) -> tuple[int, int, NDArray[np.bool_]]:
-    """Where a mask begins (left, top) and its pixels: the whole frame of run lengths, a polygon with its border."""
-    import numpy as np
-
-    if prediction.get("rle"):
-        from pycocotools import mask as coco_masks
-
-        return 0, 0, coco_masks.decode(prediction["rle"]).astype(bool)
-    import cv2
-
-    points = np.array([[point["x"], point["y"]] for point in prediction["points"]]).round().astype(np.int32)
-    if not len(points):
-        return 0, 0, np.zeros((1, 1), dtype=bool)
-    corner = points.min(axis=0)
-    width, height = (points.max(axis=0) - corner + 1).tolist()
-    canvas = np.zeros((height, width), dtype=np.uint8)
-    cv2.fillPoly(canvas, [points - corner], (1,))
-    return int(corner[0]), int(corner[1]), canvas.astype(bool)

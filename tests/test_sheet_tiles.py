@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from deployments.sheet_tiles import BAR, PAD, DrawingLibraryError, Line, Tile, caption, clock, draw_tile
-from tests.element_builders import box, classification_element, detection_element, multi_label_element
+from deployments.sheet_captions import Line, caption
+from deployments.sheet_pictures import DrawingLibraryError
+from deployments.sheet_tiles import BAR, PAD, Tile, clock, draw_tile
+from tests.element_builders import (
+    box,
+    classification_element,
+    detection_element,
+    gaze_element,
+    instance_element,
+    key_point_element,
+    multi_label_element,
+    polygon,
+    similarity_element,
+)
 
 GREY = np.full((200, 400, 3), 128, np.uint8)
 
@@ -36,6 +48,22 @@ def test_clock(time_s, text):
             ),
             [Line("2 × car"), Line("1 × person"), Line("and 2 of other classes")],
         ),
+        (instance_element(polygon((1, 1), (9, 1), (9, 9))), [Line("1 × person")]),
+        (key_point_element((1.0, 2.0)), [Line("1 × person")]),
+        (gaze_element(), [Line("nothing found")]),
+        (gaze_element((0.5, -0.1)), [Line("face: 29° left, 6° down", figure="75%")]),
+        (
+            gaze_element((-0.5, 0.1), *[(0.0, 0.0)] * 4),
+            [
+                Line("face: 29° right, 6° up", figure="75%"),
+                Line("face: 0° left, 0° up", figure="75%"),
+                Line("and 3 more faces"),
+            ],
+        ),
+        ({"similarity": {"a dog": 0.25, "a cat": -0.1}}, [Line("a dog", 0.25, "0.250"), Line("a cat", 0.0, "-0.100")]),
+        ({"similarity": [0.1, 0.2]}, [Line("prompt 2", 0.2, "0.200"), Line("prompt 1", 0.1, "0.100")]),
+        (similarity_element(dog=0.5, cat=0.25), [Line("dog", 0.5), Line("cat", 0.25)]),
+        ([3.0, -4.0], [Line("2 numbers", figure="length 5.00"), Line("3, -4 …")]),
         ({"yaw": 1.0}, [Line("a kind of result that has no picture")]),
     ],
 )
