@@ -32,8 +32,9 @@ SAVE = {
 """How the tests get a tiny model of each type: a new type adds its own."""
 PARAMS = {"clip-compare": {"prompts": {"star": "a red star", "street": "an empty street"}, "zero_shot": True}}
 """What a request of that type has beside `confidence`."""
-APART = {"keypoint-detection": 0.1}
-"""How far a number may be from that of the frame alone: a thousandth of a pixel in a box moves its points by more."""
+APART = {"keypoint-detection": 0.5}
+"""How far a number may be from that of the frame alone: on the flat maps of random weights the refined place of a point
+is the quotient of two small numbers, and half a pixel is what results are held to."""
 BOXES = ["object-detection", "instance-segmentation", "keypoint-detection"]
 """Types whose elements supervision reads as detections."""
 
