@@ -10,49 +10,21 @@ from transformers import (
     ResNetConfig,
     ResNetForImageClassification,
     RTDetrImageProcessorPil,
-    RTDetrResNetConfig,
-    RTDetrV2Config,
-    RTDetrV2ForObjectDetection,
     ViTImageProcessorPil,
 )
 
-DETECTOR_CLASSES = ("circle", "square", "triangle", "star")
+from tests.smallworld.shapes import SHAPES
+from tests.smallworld.training_detection import build
+
+DETECTOR_CLASSES = SHAPES
 COLOURS = ("red", "green", "blue", "yellow", "violet")
 _EMBEDDING, _HIDDEN, _DEPTHS = 24, [24, 48, 80, 112], [1, 1, 1, 1]
 
 
 def save_tiny_detector(folder: Path, *, side_px: int = 160, seed: int = 7) -> Path:
-    """An RT-DETRv2 of 860,000 parameters and four classes that sees frames at `side_px` squared."""
+    """The small world's detector before it learned anything, seeing frames at `side_px` squared."""
     torch.manual_seed(seed)
-    backbone = RTDetrResNetConfig(
-        embedding_size=_EMBEDDING,
-        hidden_sizes=_HIDDEN,
-        depths=_DEPTHS,
-        layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )
-    config = RTDetrV2Config(
-        backbone_config=backbone,
-        freeze_backbone_batch_norms=False,
-        encoder_in_channels=_HIDDEN[1:],
-        feat_strides=[8, 16, 32],
-        d_model=64,
-        encoder_hidden_dim=64,
-        encoder_layers=1,
-        encoder_ffn_dim=128,
-        encoder_attention_heads=4,
-        hidden_expansion=0.5,
-        decoder_layers=3,
-        decoder_n_points=4,
-        decoder_ffn_dim=128,
-        decoder_attention_heads=4,
-        decoder_in_channels=[64, 64, 64],
-        num_queries=24,
-        num_denoising=24,
-        id2label=dict(enumerate(DETECTOR_CLASSES)),
-        label2id={name: index for index, name in enumerate(DETECTOR_CLASSES)},
-    )
-    network = RTDetrV2ForObjectDetection(config)
+    network = build(folder)
     _stir(network, side_px)
     network.save_pretrained(folder)
     RTDetrImageProcessorPil(size={"height": side_px, "width": side_px}).save_pretrained(folder)
