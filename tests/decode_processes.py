@@ -69,9 +69,12 @@ def extraction_of(path: Path, settings: DecodeSettings) -> tuple[Plan, Iterator[
 
 
 def until_two_decode(frames: Iterator[ExtractedFrame]) -> list[ExtractedFrame]:
-    """The frames that come until a second worker is there: the first one is held up, so that its caller has to wait."""
+    """The frames that come until a second worker is there: the first one is held up, so that its caller has to wait.
+
+    On a busy machine its caller may have waited long enough for the first frame already.
+    """
     given = [next(frames)]
-    (first,) = workers_of(os.getpid())
+    first = workers_of(os.getpid())[0]
     os.kill(first, signal.SIGSTOP)
     while len(workers_of(os.getpid())) < 2:
         given.append(next(frames))
