@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from tasks.decoding import ExtractedFrame, SegmentEnd
 from tasks.inference import GIVE_UP_AFTER_FRAMES, ModelFailedError, StreamInference
@@ -148,6 +149,32 @@ def test_a_frame_that_breaks_the_model_is_null_with_a_reason_and_the_rest_of_its
     assert "unlucky" in shards[0][1].reason
     assert not shards[0][1].passing
     assert advanced == 4
+
+
+class Cramped(Brightness):
+    """Runs out of memory with more than `room` frames at a time."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def predict(self, frames):
+        if len(frames) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().predict(frames)
+
+
+def test_a_batch_too_large_for_memory_is_halved_until_it_fits() -> None:
+    of = plan(8)
+    shards, model, _ = run(of, items(of), Cramped(2), batch_size=8)
+    assert confidences(shards[0]) == list(range(20, 28))
+    assert model.batches == [2, 2, 2, 2]
+
+
+def test_a_single_frame_too_large_for_memory_says_so() -> None:
+    of = plan(40)
+    with pytest.raises(ModelFailedError, match=r"OutOfMemoryError: CUDA out of memory"):
+        run(of, items(of), Cramped(0), batch_size=8)
 
 
 def test_a_frame_without_pixels_keeps_its_reason() -> None:
