@@ -99,7 +99,7 @@ def test_the_time_of_a_readers_processes_counts(tmp_path: Path) -> None:
 LEFT = {
     "a child": "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])",
     "an orphan": "subprocess.run(['sh', '-c', 'sleep 60 &'])",
-    "a decode worker": "DecodeWorker(DecodeSettings()).hear()",
+    "a decode worker": "w = DecodeWorker(DecodeSettings()); w.hear()",  # one that nobody holds would end
     "an orphan of a forker": "w = DecodeWorker(DecodeSettings()); w.hear(); os.kill(FORKER.pid, 9); FORKER.end()",
 }
 
