@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import interpolate
 from transformers import DeformableDetrImageProcessorPil, SegformerImageProcessorPil
 
-from models.preprocessing import run_steps, to_device
+from models.preprocessing import prepare
 from models.processor_steps import steps_from
 from models.vision_model import Frame
 
@@ -82,7 +82,7 @@ class ConfiguredProcessor:
 
     def __call__(self, images: Sequence[Frame], *, return_tensors: str = "pt") -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Give `pixel_values` for RGB frames of one shape, and `pixel_mask` where the processor pads."""
-        values = run_steps(to_device(images, torch.device("cpu")), self._steps)
+        values = prepare(images, self._steps, torch.device("cpu"))
         inputs = {"pixel_values": values}
         if self._config.get("do_pad"):
             mask = torch.zeros((len(images), *values.shape[-2:]), dtype=torch.int64)

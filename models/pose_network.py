@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from models.detections import CONFIDENCE_DECIMALS, PIXEL_DECIMALS
 from models.elements import Detection, KeyPoint
+from models.frame_transfer import to_device
 from models.pose_crops import cut_out, windows_around
 from models.pose_heatmaps import points_in_cells, points_in_frame
-from models.preprocessing import to_device
 from models.transformers_loading import LoadedModel, checked, load_model
 from models.vision_model import Frame, ModelLoadError, Precision
 

@@ -2,15 +2,18 @@
 
 transformers' Pillow processors work frame by frame on the CPU. Here the steps that nearly all of them share (resize,
 crop, rescale, normalise, pad) are read from the processor's resolved attributes (`models.processor_steps`) and run
-in torch. No list of classes
-decides whether that is right: for each shape of frame the processor itself runs once, on a test picture. Where we
-disagree with it by a hundredth of a grey level, or a step is none of ours, it does the work itself, which is logged.
+in torch. No list of classes decides whether that is right: for each shape of frame the processor itself runs once, on a
+test picture. Where we disagree with it by a hundredth of a grey level, or a step is none of ours, it does the work
+itself, which is logged.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -18,8 +21,9 @@ from torch.nn.functional import pad
 
 from models.float_resizing import resize_like_scipy, resize_plain
 from models.frame_sizes import Size
+from models.frame_transfer import to_device
 from models.processor_steps import NotCoveredError, Steps, steps_from
-from models.resizing import center_crop, check_picture, resize
+from models.resizing import center_crop, check_picture, resize, resize_pictures
 from models.vision_model import Frame
 
 logger = logging.getLogger(__name__)
@@ -36,6 +40,25 @@ class ImageProcessor(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Give every attribute, class defaults included."""
+
+
+def prepare(frames: Sequence[Frame], steps: Steps, device: torch.device) -> torch.Tensor:
+    """Take frames of one shape `(height, width, 3)` through `steps`; gives float32 `(n, 3, h, w)` on `device`.
+
+    On a CPU, where Pillow comes first, it gets each frame as it lies: only the small pictures are put together.
+    """
+    shape = (int(frames[0].shape[0]), int(frames[0].shape[1]))
+    target = _first_resize(steps, shape) if device.type == "cpu" else None
+    if target is None or target == shape:
+        return run_steps(to_device(frames, device), steps)
+    return run_steps(resize_pictures(frames, target, steps.how), replace(steps, size=None))
+
+
+def _first_resize(steps: Steps, shape: Size) -> Size | None:
+    """The size that Pillow gives a frame of `shape` before anything else is done to it; None where it does not."""
+    if steps.squared or steps.crop_first is not None or steps.resizer != "pillow" or steps.size is None:
+        return None
+    return steps.size.target(*shape)
 
 
 def run_steps(frames: torch.Tensor, steps: Steps) -> torch.Tensor:
@@ -58,7 +81,7 @@ def run_steps(frames: torch.Tensor, steps: Steps) -> torch.Tensor:
     if steps.flip_channels:
         frames = frames.flip(1)
     values = frames.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-    values = values.mul_(_per_channel(steps.gain, values)).add_(_per_channel(steps.offset, values))
+    values = values.mul_(_per_channel(steps.gain, values.device)).add_(_per_channel(steps.offset, values.device))
     if steps.pad_to is not None:
         values = pad(values, (0, steps.pad_to[1] - values.shape[-1], 0, steps.pad_to[0] - values.shape[-2]))
     return values
@@ -75,29 +98,21 @@ def _resized(frames: torch.Tensor, size: Size, steps: Steps) -> torch.Tensor:
     return levels.round_().clamp_(0, 255) if steps.resizer == "plain bytes" else levels
 
 
-def _per_channel(numbers: tuple[float, float, float], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(numbers, dtype=torch.float32, device=like.device).view(1, 3, 1, 1)
-
-
-def to_device(frames: Sequence[Frame], device: torch.device) -> torch.Tensor:
-    """Stack frames of one shape `(height, width, 3)` and send them as uint8; gives `(n, 3, height, width)`.
-
-    The result is a view whose channels lie last in memory, as they do in the frames.
-    """
-    batch = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=device.type == "cuda")
-    for row, frame in zip(batch.numpy(), frames, strict=True):
-        row[:] = frame
-    return batch.to(device, non_blocking=True).permute(0, 3, 1, 2)
+@lru_cache(maxsize=256)
+def _per_channel(numbers: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """`(1, 3, 1, 1)` on `device`: sent once, since each small copy makes a GPU's queue run empty."""
+    return torch.tensor(numbers, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
 
 class Preprocessor:
-    """A processor's work on batches: uint8 frames in, the model's inputs on `device` out."""
+    """A processor's work on batches: uint8 frames in, the model's inputs on `device` out; for any number of threads."""
 
     def __init__(self, processor: ImageProcessor, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self._processor, self._device, self._dtype = processor, device, dtype
         self._masks: dict[Size, torch.Tensor | None] = {}
         self._processor_shapes: set[Size] = set()
         self._steps: Steps | None = None
+        self._one_check_at_a_time = threading.Lock()
         try:
             self._steps = steps_from(processor.to_dict())
         except NotCoveredError as reason:
@@ -106,9 +121,13 @@ class Preprocessor:
     def __call__(self, frames: Sequence[Frame]) -> dict[str, torch.Tensor]:
         """Give the model's inputs for frames of one shape: `pixel_values`, and `pixel_mask` if the processor does."""
         shape = (int(frames[0].shape[0]), int(frames[0].shape[1]))
-        if self._steps is None or not self._agrees(shape, self._steps):
+        if self._steps is None:
             return self._ask_processor(frames)
-        values = run_steps(to_device(frames, self._device), self._steps)
+        with self._one_check_at_a_time:
+            agrees = self._agrees(shape, self._steps)
+        if not agrees:
+            return self._ask_processor(frames)
+        values = prepare(frames, self._steps, self._device)
         inputs = {"pixel_values": values.to(self._dtype)}
         mask = self._masks[shape]
         if mask is not None:
@@ -120,7 +139,7 @@ class Preprocessor:
         if shape not in self._masks and shape not in self._processor_shapes:
             picture = check_picture(*shape)
             theirs = self._processor([picture], return_tensors="pt")
-            reason = _disagreement(run_steps(to_device([picture], self._device), steps), theirs, steps)
+            reason = _disagreement(prepare([picture], steps, self._device), theirs, steps)
             if reason is None:
                 mask = theirs.get("pixel_mask")
                 self._masks[shape] = None if mask is None else mask.to(self._device, torch.bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.frame_sizes import Size
+from models.vision_model import Frame
 
 ResizeFilter = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 
@@ -47,21 +49,29 @@ def resize(frames: torch.Tensor, size: Size, how: ResizeFilter) -> torch.Tensor:
 
 
 def resize_with_pillow(frames: torch.Tensor, size: Size, how: ResizeFilter) -> torch.Tensor:
-    """Resize on the CPU, as many frames at a time as torch may use threads (Pillow lets go of Python's lock)."""
-    resized = torch.empty((len(frames), *size, 3), dtype=torch.uint8)
+    """Resize `(n, 3, height, width)` uint8 on the CPU; gives uint8 of `size`, channels last in memory."""
+    return resize_pictures(frames.permute(0, 2, 3, 1).numpy(), size, how)
+
+
+def resize_pictures(pictures: Sequence[Frame] | Frame, size: Size, how: ResizeFilter) -> torch.Tensor:
+    """Resize pictures `(height, width, 3)` as they lie, each by itself; gives `(n, 3, height, width)` uint8 of `size`.
+
+    As many at a time as torch may use threads: Pillow lets go of Python's lock.
+    """
+    resized = np.empty((len(pictures), *size, 3), dtype=np.uint8)
 
     def one(index: int) -> None:
-        image = Image.fromarray(frames[index].permute(1, 2, 0).contiguous().numpy())
-        resized.numpy()[index] = np.asarray(image.resize((size[1], size[0]), _PILLOW_NUMBERS[how]))
+        image = Image.fromarray(pictures[index])
+        resized[index] = np.asarray(image.resize((size[1], size[0]), _PILLOW_NUMBERS[how]))
 
-    workers = min(len(frames), torch.get_num_threads())
+    workers = min(len(pictures), torch.get_num_threads())
     if workers == 1:
-        for index in range(len(frames)):
+        for index in range(len(pictures)):
             one(index)
     else:
         with ThreadPoolExecutor(workers) as threads:
-            list(threads.map(one, range(len(frames))))
-    return resized.permute(0, 3, 1, 2)
+            list(threads.map(one, range(len(pictures))))
+    return torch.from_numpy(resized).permute(0, 3, 1, 2)
 
 
 def resize_like_pillow(frames: torch.Tensor, size: Size, how: ResizeFilter) -> torch.Tensor:

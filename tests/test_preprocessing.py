@@ -11,7 +11,8 @@ import transformers
 from PIL import Image
 
 from models.frame_sizes import SizeRule
-from models.preprocessing import Preprocessor, run_steps, to_device
+from models.frame_transfer import to_device
+from models.preprocessing import Preprocessor, prepare, run_steps
 from models.processor_steps import NotCoveredError, steps_from
 from models.resizing import PILLOW_FILTERS, check_picture, resize_like_pillow, resize_with_pillow
 
@@ -205,3 +206,19 @@ def test_a_configuration_file_is_enough_where_it_says_all() -> None:
 def test_what_is_not_covered_is_named(config: dict, reason: str) -> None:
     with pytest.raises(NotCoveredError, match=reason):
         steps_from(config)
+
+
+@pytest.mark.parametrize("case", ["rtdetr", "convnext cropped", "perceiver", "owlv2, smaller", "vit without resize"])
+def test_frames_as_they_lie_give_what_a_stack_of_them_gives(case: str) -> None:
+    steps = steps_from(processor(*OURS[case]).to_dict())
+    batch = [frame(272, 640), frame(272, 640)[::-1], frame(640, 272).transpose(1, 0, 2)]
+    batch[0].flags.writeable = False
+    assert torch.equal(prepare(batch, steps, CPU), run_steps(to_device(batch, CPU), steps))
+
+
+def test_values_stay_when_the_thread_prepares_its_next_batch() -> None:
+    steps = steps_from(processor("ViTImageProcessor", {"do_resize": False}).to_dict())
+    first = prepare([frame(20, 30)], steps, CPU)
+    before = first.clone()
+    prepare([np.zeros((20, 30, 3), np.uint8)], steps, CPU)
+    assert torch.equal(first, before)
