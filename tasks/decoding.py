@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def extract(
     *,
     settings: DecodeSettings | None = None,
     workers: DecodeWorkers | None = None,
-) -> Iterator[ExtractedFrame | SegmentEnd]:
+) -> Generator[ExtractedFrame | SegmentEnd, None, None]:
     """Give every sample of the segments named once, and a `SegmentEnd` after each segment's last.
 
     Segments are cut into spans of whole groups of pictures. Frames of one span come in order; where several workers

@@ -15,6 +15,8 @@ from models.errors import PassingError, PermanentError
 from tasks.decoding import ExtractedFrame, SegmentEnd
 
 StreamItem = ExtractedFrame | SegmentEnd
+Place = tuple[int, int]
+"""A share of the run, which is one job's, and a segment of that job's plan."""
 
 
 class ExtractionFailedError(PassingError):
@@ -33,16 +35,16 @@ class FrameStream:
     """Frames go in once and come out once for each reader that wants their segment.
 
     At most `capacity` frames wait for any reader; the slowest one sets the pace. A reader that ends early (detaches)
-    holds nobody up; when all have, `publish` says so and extraction can stop.
+    holds nobody up; when all have, `publish` says so and extraction can stop. Several threads may publish.
     """
 
-    def __init__(self, wanted: dict[str, frozenset[int]], *, capacity: int) -> None:
+    def __init__(self, wanted: dict[str, frozenset[Place]], *, capacity: int) -> None:
         """`wanted` maps each reader to the segments it still needs; `capacity` is in frames, at least 1."""
         if capacity < 1:
             raise ValueError(f"capacity is {capacity}; it must be at least 1")
         self._wanted = dict(wanted)
         self._capacity = capacity
-        self._waiting: dict[str, deque[StreamItem]] = {reader: deque() for reader in wanted}
+        self._waiting: dict[str, deque[tuple[int, StreamItem]]] = {reader: deque() for reader in wanted}
         self._condition = threading.Condition()
         self._state = _OPEN
         self._error: BaseException | None = None
@@ -51,18 +53,19 @@ class FrameStream:
         waiting = {reader: len(items) for reader, items in self._waiting.items()}
         return f"FrameStream(capacity={self._capacity}, waiting={waiting}, {self._state})"
 
-    def segments(self) -> list[int]:
-        """Segments that at least one attached reader still needs, in order."""
+    def segments(self, share: int) -> list[int]:
+        """Segments of a share that at least one attached reader still needs, in order."""
         with self._condition:
-            needed: set[int] = set().union(*(self._wanted[reader] for reader in self._waiting))
-        return sorted(needed)
+            needed: set[Place] = set().union(*(self._wanted[reader] for reader in self._waiting))
+        return sorted(segment for of, segment in needed if of == share)
 
-    def publish(self, item: StreamItem) -> bool:
+    def publish(self, share: int, item: StreamItem) -> bool:
         """Hand `item` to every reader that wants its segment, waiting for room; False when nobody reads any more."""
+        place = (share, item.segment)
         with self._condition:
-            self._condition.wait_for(lambda: all(self._has_room(reader) for reader in self._readers_of(item)))
-            for reader in self._readers_of(item):
-                self._waiting[reader].append(item)
+            self._condition.wait_for(lambda: all(self._has_room(reader) for reader in self._readers_of(place)))
+            for reader in self._readers_of(place):
+                self._waiting[reader].append((share, item))
             self._condition.notify_all()
             return bool(self._waiting)
 
@@ -72,8 +75,8 @@ class FrameStream:
             self._state, self._error = _FINISHED, error
             self._condition.notify_all()
 
-    def read(self, reader: str) -> Iterator[StreamItem]:
-        """Yield what `reader` wants, in the order in which it was published; detaches however the reading ends.
+    def read(self, reader: str) -> Iterator[tuple[int, StreamItem]]:
+        """Yield what `reader` wants with its share, in the order of publishing; detaches however the reading ends.
 
         Raises `ExtractionFailedError` or `ExtractionRefusedError` where extraction failed.
         """
@@ -89,13 +92,13 @@ class FrameStream:
             self._waiting.pop(reader, None)
             self._condition.notify_all()
 
-    def _readers_of(self, item: StreamItem) -> Sequence[str]:
-        return [reader for reader in self._waiting if item.segment in self._wanted[reader]]
+    def _readers_of(self, place: Place) -> Sequence[str]:
+        return [reader for reader in self._waiting if place in self._wanted[reader]]
 
     def _has_room(self, reader: str) -> bool:
         return len(self._waiting[reader]) < self._capacity
 
-    def _next(self, reader: str) -> StreamItem | None:
+    def _next(self, reader: str) -> tuple[int, StreamItem] | None:
         with self._condition:
             items = self._waiting[reader]
             self._condition.wait_for(lambda: items or self._state == _FINISHED)
@@ -104,7 +107,11 @@ class FrameStream:
                 self._condition.notify_all()
                 return item
             if self._error is not None:
-                lasting = isinstance(self._error, PermanentError)
-                error_class = ExtractionRefusedError if lasting else ExtractionFailedError
-                raise error_class(f"extraction ended early: {self._error}") from self._error
+                raise extraction_error(self._error) from self._error
             return None
+
+
+def extraction_error(error: BaseException | None) -> ExtractionFailedError | ExtractionRefusedError:
+    """Say to a model that its frames stopped coming because of `error`."""
+    error_class = ExtractionRefusedError if isinstance(error, PermanentError) else ExtractionFailedError
+    return error_class(f"extraction ended early: {error}")

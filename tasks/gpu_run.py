@@ -1,4 +1,4 @@
-"""One GPU run of a job: which shards it still owes, its frame stream, its models, its heartbeat.
+"""One GPU run: its frame stream, its models, its shares of one or more jobs.
 
 Everything above the tasks at the end is plain Python that runs without Prefect.
 """
@@ -6,9 +6,12 @@ Everything above the tasks at the end is plain Python that runs without Prefect.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +19,25 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from models.errors import PassingError, PermanentError, ReelmillError
+from models.errors import PermanentError
 from models.inference_types import vision_model_class
-from tasks.decoding import SegmentEnd, extract
-from tasks.frame_stream import FrameStream
-from tasks.inference import StreamInference
-from tasks.job_spec import JobModel, JobSpec, SegmentGroup, living_attempt, read_spec
+from tasks.compute_shares import compute_share, most_decoders
+from tasks.decode_workers import DecodeWorkers
+from tasks.decoding import ExtractedFrame, SegmentEnd, extract
+from tasks.frame_stream import FrameStream, extraction_error
+from tasks.inference import InferenceShare, StreamInference
 from tasks.model_sources import model_folder
-from tasks.plans import Plan, plan_from_bytes
-from tasks.progress import HeartbeatWriter
+from tasks.progress import RunTimes
+from tasks.run_shares import GroupAttempt, RunModel, RunShare, SupersededError, models_once
 from tasks.settings import DecodeSettings, InferenceSettings, StoreSettings
-from tasks.shards import Outcome, finished_shards, write_shard
-from tasks.store import Store, open_store
-from tasks.videos import video_file
-
-_MOST_DECODERS = 16
-"""More than any GPU run of one video was seen to need."""
+from tasks.stage_times import StageTimes, pace
+from tasks.store import open_store
 
 _log = logging.getLogger(__name__)
 
 
-class SupersededError(PermanentError):
-    """A newer attempt at the same segments was started; this one ends."""
-
-
 class ModelsFailedError(PermanentError):
-    """Models of a GPU run failed as a whole; the others' shards are written."""
+    """Parts of a GPU run failed; what the others gave is written."""
 
 
 class GpuRun:
@@ -50,190 +46,280 @@ class GpuRun:
     An ordinary object that Prefect hands from task to task without looking into it.
     """
 
-    def __init__(
-        self, store: Store, spec: JobSpec, group: SegmentGroup, attempt: int, plan: Plan, cache_dir: Path
-    ) -> None:
-        """Find out which shards are missing; loads neither models nor video."""
-        self.store = store
-        self.spec = spec
-        self.group = group
-        self.attempt = attempt
-        self.plan = plan
+    def __init__(self, shares: Sequence[RunShare], cache_dir: Path) -> None:
+        """Find out which models are needed; loads neither them nor videos."""
+        self.shares = shares
         self.cache_dir = cache_dir
-        self.inference_settings = InferenceSettings()
+        self.settings = InferenceSettings()
+        self.models = models_once(shares)
         self.setup_lock = threading.Lock()  # models are set up one after another
-        missing = {model.key: self._missing_segments(model) for model in spec.models_of(group)}
-        for key, owed in missing.items():
-            _log.info("%s: %d of %d segments are to be done", key, len(owed), len(group.segments))
-        self.models = [model for model in spec.models_of(group) if missing[model.key]]
-        self.stream = FrameStream(
-            {model.key: missing[model.key] for model in self.models}, capacity=2 * self.inference_settings.batch_size
-        )
-        self.heartbeat = HeartbeatWriter(
-            store,
-            spec.job_id,
-            group.number,
-            attempt,
-            {key: self._frames_standing(owed) for key, owed in missing.items()},
-        )
+        self.extraction_times = StageTimes()
+        self.model_times = {model.name: StageTimes() for model in self.models}
+        wanted = {
+            model.name: frozenset(
+                (number, segment)
+                for number, of_job in model.of_share.items()
+                for segment in shares[number].missing[of_job.key]
+            )
+            for model in self.models
+        }
+        self.stream = FrameStream(wanted, capacity=2 * self.settings.batch_size)
 
     @classmethod
-    def open(cls, job_id: str, group: int, attempt: int) -> GpuRun:
-        """Read the job's spec and plan from the store that the environment names."""
+    def open(cls, *parts: GroupAttempt) -> GpuRun:
+        """Read the jobs' specs and plans from the store that the environment names.
+
+        Raises `SupersededError` where newer attempts at all of them were started.
+        """
         settings = StoreSettings()
         store = open_store(settings.store)
-        spec = read_spec(store, job_id)
-        run = cls(
-            store,
-            spec,
-            spec.group(group),
-            attempt,
-            plan_from_bytes(store.read(spec.plan_key)),
-            settings.cache_dir.expanduser(),
-        )
-        run.check_living()
-        return run
+        shares, error = [], None
+        for part in parts:
+            try:
+                shares.append(RunShare.open(store, part))
+            except SupersededError as superseded:
+                _log.info("group %d of job %s: %s", part.group, part.job_id, superseded)
+                error = superseded
+        if error is not None and not shares:
+            raise error
+        return cls(shares, settings.cache_dir.expanduser())
+
+    def __repr__(self) -> str:
+        return f"GpuRun({len(self.shares)} shares, models={[model.name for model in self.models]})"
+
+    @cached_property
+    def device(self) -> str:
+        """The torch device that models run on."""
+        import torch
+
+        if self.settings.device != "auto":
+            return self.settings.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def cores(self) -> AbstractContextManager[object]:
+        """Held by a lane of any model while it computes; on a CPU there are no more than it has cores."""
+        slots = self._compute.slots
+        return nullcontext() if slots is None else threading.BoundedSemaphore(slots)
+
+    @cached_property
+    def _compute(self) -> Any:
+        return compute_share(self.device, torch_threads=self.settings.torch_threads, lanes=self.settings.lanes)
+
+    @property
+    def lanes(self) -> int:
+        """Batches of one model at the same time."""
+        return int(self._compute.lanes)
+
+    @property
+    def torch_threads(self) -> int:
+        """Threads of torch in each lane."""
+        return int(self._compute.threads)
 
     def nothing_missing(self) -> bool:
-        """Whether every shard of the group stands; says so in the heartbeat."""
+        """Whether every shard of the run stands; says so in the heartbeats."""
         if self.models:
             return False
-        self.heartbeat.phase("done")
+        self.end(failed=False)
         return True
 
-    def check_living(self) -> None:
-        """Raise `SupersededError` when a newer attempt has taken over."""
-        living = living_attempt(self.store, self.spec.job_id, self.group.number)
-        if living > self.attempt:
-            raise SupersededError(f"attempt {living} has taken over from attempt {self.attempt}; this one ends.")
-
-    def model(self, key: str) -> JobModel:
-        """The model of that key."""
-        return next(model for model in self.models if model.key == key)
+    def model(self, name: str) -> RunModel:
+        """The model of that name."""
+        return next(model for model in self.models if model.name == name)
 
     def part_names(self) -> list[str]:
-        """What runs side by side: the extraction, and each model by its key."""
-        return ["extraction", *(model.key for model in self.models)]
+        """What runs side by side: the extraction, and each model by its name."""
+        return ["extraction", *(model.name for model in self.models)]
 
-    def _missing_segments(self, model: JobModel) -> frozenset[int]:
-        standing = finished_shards(self.store, model.fingerprint)
-        return frozenset(segment for segment in self.group.segments if self.plan.segments[segment] not in standing)
+    def living(self) -> list[int]:
+        """Numbers of the shares that were not given up."""
+        return [number for number, share in enumerate(self.shares) if share.error is None]
 
-    def _frames_standing(self, missing: frozenset[int]) -> int:
-        spans = (self.plan.segments[segment] for segment in self.group.segments if segment not in missing)
-        return sum(stop - start for start, stop in spans)
+    def lose(self, number: int, error: BaseException) -> None:
+        """Give up one job's share; raises `error` where no other is left."""
+        self.shares[number].error = error
+        if not self.living():
+            raise error
+        _log.warning("%r is given up: %s", self.shares[number], error)
+
+    def phase(self, phase: str) -> None:
+        """Say what the run is at, in the heartbeat of one of its jobs: the others' begin with their first frames."""
+        for number in self.living()[:1]:
+            self.shares[number].heartbeat.phase(phase)
+
+    def end(self, *, failed: bool) -> None:
+        """Write the last heartbeats, with where the time went."""
+        times = self.times()
+        for share in self.shares:
+            share.heartbeat.end("failed" if failed or share.error is not None else "done", times)
+
+    def times(self) -> RunTimes:
+        """Where the time of the run went so far."""
+        extraction = self.extraction_times.seconds()
+        models = {name: times.seconds() for name, times in self.model_times.items()}
+        return RunTimes(
+            device=self.device if models else None,
+            jobs=len(self.shares),
+            extraction=extraction,
+            models=models,
+            pace=pace(extraction, models),
+        )
 
 
 def stream_frames(run: GpuRun) -> int:
     """Decode every segment that a model still needs into the run's stream; returns the number of frames.
 
-    Ends without error when every model has detached.
+    Videos of several jobs are decoded side by side, as many as there may be decode workers. One that cannot be read
+    costs its own job; raises what was wrong with it when the others are through. Ends without error when every model
+    has detached.
     """
     error: BaseException | None = None
-    frames = 0
     try:
-        path = video_file(run.store, run.spec.video, run.cache_dir)
-        for item in extract(path, run.plan, run.stream.segments(), settings=_decode_settings(run)):
-            if isinstance(item, SegmentEnd):
-                run.check_living()
-                video_file(run.store, run.spec.video, run.cache_dir)  # keeps a cached copy from being dropped
-            else:
-                frames += 1
-            if not run.stream.publish(item):
-                break
+        frames = _stream_shares(run, _decode_settings(run))
+        if not run.living():
+            error = run.shares[0].error
     except BaseException as raised:
         error = raised
         raise
     finally:
         run.stream.finish(error)
+    _tell_of_lost_shares(run)
     return frames
 
 
-def infer_stream(run: GpuRun, key: str) -> None:
-    """Set one model up and run it over the run's stream, writing a shard for each segment.
+def _stream_shares(run: GpuRun, settings: DecodeSettings) -> int:
+    numbers, lock = iter(range(len(run.shares))), threading.Lock()
+    with DecodeWorkers(settings) as workers:
 
-    A failure is written into the heartbeat before it is raised, and the model's reading of the stream ends.
-    """
-    job_model = run.model(key)
-    settings = run.inference_settings
+        def some() -> int:
+            return sum(_stream_share(run, number, workers) for number in _shared_out(numbers, lock))
+
+        threads = min(settings.workers, len(run.shares))
+        if threads == 1:
+            return some()
+        with ThreadPoolExecutor(threads, thread_name_prefix="extract") as pool:
+            started = [pool.submit(copy_context().run, some) for _ in range(threads)]
+        return sum(future.result() for future in started)
+
+
+def _tell_of_lost_shares(run: GpuRun) -> None:
+    """Raise what the extraction of a job ended with; where others live, no model raises it for that job."""
+    lost = [share for share in run.shares if share.error is not None]
+    for share in lost:
+        if run.living() and not isinstance(share.error, SupersededError):
+            for of_job in share.models:
+                share.give_up(of_job.key, extraction_error(share.error))
+    if lost:
+        assert lost[0].error is not None
+        raise lost[0].error
+
+
+def _shared_out(numbers: Iterator[int], lock: threading.Lock) -> Iterator[int]:
+    while True:
+        with lock:
+            number = next(numbers, None)
+        if number is None:
+            return
+        yield number
+
+
+def _stream_share(run: GpuRun, number: int, workers: DecodeWorkers) -> int:
+    """Decode one job's segments; an error is the share's."""
+    share, times, frames = run.shares[number], run.extraction_times, 0
     try:
-        with run.setup_lock:
-            run.heartbeat.phase(f"setting up {key}")
-            model = _set_up(run, job_model, settings)
-            run.heartbeat.phase("inferring")
+        segments = run.stream.segments(number)
+        if not segments or share.error is not None:
+            return 0
+        with times.at("opening"):
+            path = share.video(run.cache_dir)
+        items = extract(path, share.plan, segments, settings=workers.settings, workers=workers)
+        while True:
+            with times.at("decoding"):
+                item = next(items, None)
+            if item is None:
+                return frames
+            if isinstance(item, SegmentEnd):
+                share.check_living()
+                share.video(run.cache_dir)
+            frames += isinstance(item, ExtractedFrame)
+            with times.at("waiting_for_models"):
+                go_on = run.stream.publish(number, item)
+            if not go_on or share.error is not None:
+                items.close()
+                return frames
+    except Exception as error:
+        share.error = error
+        _log.warning("%r is given up: %s", share, error)
+        return frames
+
+
+def infer_stream(run: GpuRun, name: str) -> None:
+    """Set one model up and run it over the run's stream, writing a shard for each segment of each job.
+
+    A failure is written into the heartbeats before it is raised, and the model's reading of the stream ends.
+    """
+    model, settings, times = run.model(name), run.settings, run.model_times[name]
+    try:
+        with run.setup_lock, times.at("setting_up"):
+            run.phase(f"setting up {name}")
+            network = _set_up(run, model)
+            run.phase("inferring")
         StreamInference(
-            model,
-            run.plan,
-            job_model.model.inference_type,
-            id_seed=job_model.fingerprint,
+            network,
+            [_inference_share(run, model, number) for number in range(len(run.shares))],
+            model.first.model.inference_type,
             batch_size=settings.batch_size,
             deterministic=settings.deterministic,
-            sink=lambda segment, outcomes: _write_shard(run, job_model, segment, outcomes),
-            advance=lambda frames: run.heartbeat.advance(key, frames),
-        ).run(run.stream.read(key))
+            lanes=run.lanes,
+            cores=run.cores,
+            times=times,
+        ).run(run.stream.read(name))
     except Exception as error:
-        run.stream.detach(key)
-        passing = isinstance(error, PassingError)
-        text = str(error) if isinstance(error, ReelmillError) else f"{type(error).__name__}: {error}"
-        run.heartbeat.give_up(key, text, passing=passing)
+        run.stream.detach(name)
+        for number, of_job in model.of_share.items():
+            run.shares[number].give_up(of_job.key, error)
         raise
 
 
-def _set_up(run: GpuRun, job_model: JobModel, settings: InferenceSettings) -> Any:
+def _inference_share(run: GpuRun, model: RunModel, number: int) -> InferenceShare:
+    share, of_job = run.shares[number], model.of_share.get(number)
+    if of_job is None:
+        return InferenceShare(share.plan, "", sink=lambda segment, outcomes: None)  # noqa: ARG005
+    key, job_model = of_job.key, of_job
+
+    def sink(segment: int, outcomes: Sequence[Any]) -> None:
+        if share.error is not None:
+            return
+        try:
+            share.write_shard(job_model, segment, outcomes)
+        except SupersededError as error:
+            run.lose(number, error)
+
+    return InferenceShare(
+        share.plan, job_model.fingerprint, sink=sink, advance=lambda frames: share.heartbeat.advance(key, frames)
+    )
+
+
+def _set_up(run: GpuRun, model: RunModel) -> Any:
     import torch
 
-    torch.set_num_threads(settings.torch_threads or cpu_share(len(run.models)))
-    resolved = job_model.model
-    folder = model_folder(run.store, resolved, run.cache_dir)
-    model = vision_model_class(resolved.inference_type)(folder, resolved.params, precision=resolved.precision)
-    model.setup(_device(settings))
-    return model
-
-
-def _device(settings: InferenceSettings) -> str:
-    import torch
-
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def cpu_share(models: int) -> int:
-    """Threads of torch for each of so many models at once, beside a decoder.
-
-    More threads than cores wait for each other by spinning: measured on two busy cores, a second thread made a frame
-    cost four times the CPU time of one.
-    """
-    return max(1, len(os.sched_getaffinity(0)) // (models + 1))
-
-
-def decoders_beside(models: int, device: str, torch_threads: int = 0) -> int:
-    """Decode workers for one GPU run: on a CPU the cores that its models leave, else all but one, and 16 at most.
-
-    `torch_threads` is for each model, 0 where they share the cores.
-    """
-    cores = len(os.sched_getaffinity(0))
-    taken = models * (torch_threads or cpu_share(models)) if device == "cpu" else 1
-    return min(_MOST_DECODERS, max(1, cores - taken))
+    torch.set_num_threads(run.torch_threads)
+    resolved = model.first.model
+    folder = model_folder(run.shares[0].store, resolved, run.cache_dir)
+    network = vision_model_class(resolved.inference_type)(folder, resolved.params, precision=resolved.precision)
+    network.setup(run.device)
+    return network
 
 
 def _decode_settings(run: GpuRun) -> DecodeSettings:
-    settings, inference = DecodeSettings(), run.inference_settings
-    workers = settings.workers or decoders_beside(len(run.models), _device(inference), inference.torch_threads)
-    return settings.model_copy(update={"workers": workers})
-
-
-def _write_shard(run: GpuRun, job_model: JobModel, segment: int, outcomes: Sequence[Outcome]) -> None:
-    run.check_living()
-    start, stop = run.plan.segments[segment]
-    write_shard(run.store, job_model.fingerprint, start, stop, job_model.model.inference_type, outcomes)
-    _log.info("wrote samples %d to %d of %s", start, stop, job_model.key)
+    settings = DecodeSettings()
+    return settings.model_copy(update={"workers": settings.workers or most_decoders(run.device)})
 
 
 def finish_run(run: GpuRun, states: Mapping[str, State[Any]]) -> None:
     """End the run by what its parts ended with; raises `ModelsFailedError` naming each failed part and why."""
     failed = {name: state for name, state in states.items() if not state.is_completed()}
-    run.heartbeat.phase("failed" if failed else "done")
+    run.end(failed=bool(failed))
     if failed:
         told = "; ".join(f"{name}: {state.message}" for name, state in failed.items())
         raise ModelsFailedError(f"{len(failed)} of {len(states)} parts of this run failed: {told}")
@@ -246,6 +332,6 @@ def extract_frames(run: GpuRun) -> int:
 
 
 @task(name="infer-model", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def infer_model(run: GpuRun, key: str) -> None:
+def infer_model(run: GpuRun, name: str) -> None:
     """Run one model over the stream."""
-    infer_stream(run, key)
+    infer_stream(run, name)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from models.element_columns import stamp
 from models.elements import Element
 from models.errors import PermanentError
-from models.vision_model import Frame, VisionModel
+from models.vision_model import VisionModel
+from tasks.batching import Batch, BatchFrame, FillingBatches, FixedBatches
 from tasks.decoding import ExtractedFrame, SegmentEnd
+from tasks.frame_stream import StreamItem
+from tasks.lanes import Lanes, put_all
 from tasks.plans import Plan
 from tasks.shards import Outcome
+from tasks.stage_times import StageTimes
 
 GIVE_UP_AFTER_FRAMES = 32
 """A model that failed on so many frames, and did well on none, is taken to fail on all."""
@@ -28,6 +34,24 @@ class ModelFailedError(PermanentError):
     """The model fails on every frame; its last error is in the text."""
 
 
+@dataclass(frozen=True)
+class InferenceShare:
+    """What a model does for one job.
+
+    Attributes:
+        plan: the job's samples.
+        id_seed: decides the detections' ids.
+        sink: takes each segment when all its frames have an outcome; called by one thread at a time.
+        advance: is told how many frames more have an outcome.
+
+    """
+
+    plan: Plan
+    id_seed: str
+    sink: ShardSink
+    advance: Callable[[int], None] = lambda frames: None  # noqa: ARG005
+
+
 @dataclass
 class _OpenSegment:
     """Outcomes of one segment, filled in any order."""
@@ -35,141 +59,171 @@ class _OpenSegment:
     start: int
     outcomes: list[Outcome | None]
     ended: bool = False
+    missing: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missing = len(self.outcomes)
 
     @property
     def finished(self) -> bool:
-        return self.ended and None not in self.outcomes
+        return self.ended and not self.missing
 
 
 class StreamInference:
     """Runs one model over the frames of a stream and hands over each segment when all its frames have an outcome.
 
-    Frames may come in any order. Batches hold frames of one shape and run across segments, so that short segments fill
-    them. With `deterministic` a batch is always the same run of a segment's samples, whenever they come: then a
-    recomputed shard equals the first on the same device.
+    Frames may come in any order. Batches hold frames of one shape and run across segments and shares, so that short
+    ones fill them. With `deterministic` a batch is always the same run of a segment's samples, whenever they come: then
+    a recomputed shard equals the first on the same device.
+
+    `lanes` batches are predicted at the same time, by threads of their own; a further one hands over segments, so
+    that no lane waits for the store. Where `cores` is given, a lane holds one of them while it predicts.
     """
 
     def __init__(
         self,
         model: VisionModel,
-        plan: Plan,
+        shares: Sequence[InferenceShare],
         inference_type: str,
         *,
-        id_seed: str,
         batch_size: int,
         deterministic: bool,
-        sink: ShardSink,
-        advance: Callable[[int], None] = lambda frames: None,  # noqa: ARG005
+        lanes: int = 1,
+        cores: AbstractContextManager[object] | None = None,
+        times: StageTimes | None = None,
     ) -> None:
-        """`id_seed` decides the detections' ids; `advance` is told how many frames more have an outcome."""
         self._model = model
-        self._plan = plan
+        self._shares = shares
         self._type = inference_type
-        self._id_seed = id_seed
-        self._batch_size = batch_size
-        self._deterministic = deterministic
-        self._sink = sink
-        self._advance = advance
-        self._batches: dict[tuple[int, ...], list[ExtractedFrame]] = {}
-        self._fixed_batches: dict[tuple[int, int], list[ExtractedFrame]] = {}
-        self._open: dict[int, _OpenSegment] = {}
+        self._lane_count = lanes
+        self._cores = cores or nullcontext()
+        self._times = times or StageTimes()
+        self._batches: FillingBatches | FixedBatches = (
+            FixedBatches(batch_size, [share.plan.segments for share in shares])
+            if deterministic
+            else FillingBatches(batch_size)
+        )
+        self._lock = threading.Lock()
+        self._open: dict[tuple[int, int], _OpenSegment] = {}
         self._frames_failed = 0
         self._frames_good = 0
 
-    def run(self, items: Iterable[ExtractedFrame | SegmentEnd]) -> None:
-        """Take everything from `items`. Raises `ModelFailedError` when the model fails on frame after frame."""
-        for item in items:
-            if isinstance(item, SegmentEnd):
-                self._end_segment(item.segment)
-                continue
-            if item.pixels is None:
-                self._settle(item, None, item.reason or "no pixels", passing=item.passing)
-            elif not self._deterministic:
-                self._collect(item, item.pixels)
-            if self._deterministic:
-                self._collect_fixed(item)
-        self._run_waiting()
+    def run(self, items: Iterable[tuple[int, StreamItem]]) -> None:
+        """Take everything from `items`, each with the number of its share.
 
-    def _collect(self, frame: ExtractedFrame, pixels: Frame) -> None:
-        batch = self._batches.setdefault(pixels.shape, [])
-        batch.append(frame)
-        if len(batch) >= self._batch_size:
-            self._run_batch(self._batches.pop(pixels.shape))
+        Raises `ModelFailedError` when the model fails on frame after frame, and what a sink raises.
+        """
+        with (
+            Lanes(1, self._hand_over) as self._writer,
+            Lanes(self._lane_count, self._infer, waited=self._starved) as lanes,
+        ):
+            for share, item in items:
+                if isinstance(item, SegmentEnd):
+                    self._end_segment(share, item.segment)
+                    continue
+                if item.pixels is None:
+                    self._settle_without_pixels(share, item)
+                put_all(lanes, self._batches.add(share, item))
+                del item  # its memory is the decoder's again as soon as its batch is through
+            put_all(lanes, self._batches.rest())
 
-    def _collect_fixed(self, frame: ExtractedFrame) -> None:
-        """Run the samples [b · size, (b + 1) · size) of a segment, less those without pixels, when all have come."""
-        start, stop = self._plan.segments[frame.segment]
-        number = (frame.sample - start) // self._batch_size
-        batch = self._fixed_batches.setdefault((frame.segment, number), [])
-        batch.append(frame)
-        if len(batch) < min(self._batch_size, stop - start - number * self._batch_size):
-            return
-        del self._fixed_batches[frame.segment, number]
-        for one in sorted(batch, key=lambda one: one.sample):
-            if one.pixels is not None:
-                self._batches.setdefault(one.pixels.shape, []).append(one)
-        self._run_waiting()
+    def _starved(self, seconds: float) -> None:
+        self._times.add("waiting_for_frames", seconds / self._lane_count)
 
-    def _end_segment(self, segment: int) -> None:
-        self._segment(segment).ended = True
-        self._hand_over(segment)
-
-    def _run_waiting(self) -> None:
-        while self._batches:
-            self._run_batch(self._batches.pop(next(iter(self._batches))))
-
-    def _run_batch(self, frames: Sequence[ExtractedFrame]) -> None:
+    def _infer(self, frames: Batch) -> None:
         """Predict; what fails together is halved, down to the frame that fails alone."""
-        pixels = [frame.pixels for frame in frames if frame.pixels is not None]
         started_s = time.perf_counter()
         try:
-            elements = self._model.predict(pixels)
+            with self._cores:
+                started_s = time.perf_counter()
+                elements = self._model.predict([frame.pixels for frame in frames])
+                taken_s = time.perf_counter() - started_s
         except Exception as error:
             if len(frames) > 1:
                 half = len(frames) // 2
-                self._run_batch(frames[:half])
-                self._run_batch(frames[half:])
+                self._infer(frames[:half])
+                self._infer(frames[half:])
             else:
                 self._fail(frames[0], error)
             return
-        time_s = (time.perf_counter() - started_s) / len(frames)
-        for frame, element in zip(frames, elements, strict=True):
-            self._settle(frame, self._stamped(frame, element, time_s), None)
-        self._frames_good += len(frames)
+        self._times.add("inferring", taken_s / self._lane_count)
+        stamped = [
+            self._stamped(frame, element, taken_s / len(frames))
+            for frame, element in zip(frames, elements, strict=True)
+        ]
+        with self._lock:
+            self._frames_good += len(frames)
+        for frame, element in zip(frames, stamped, strict=True):
+            self._settle(frame.share, frame.segment, frame.sample, element, None)
 
-    def _fail(self, frame: ExtractedFrame, error: Exception) -> None:
-        self._frames_failed += 1
+    def _fail(self, frame: BatchFrame, error: Exception) -> None:
+        offset = self._shares[frame.share].plan.frame_offset[frame.sample]
         reason = f"{type(error).__name__}: {error}"
-        _log.warning("the model failed on frame %s: %s", self._plan.frame_offset[frame.sample], reason)
-        if self._frames_good == 0 and self._frames_failed >= GIVE_UP_AFTER_FRAMES:
+        _log.warning("the model failed on frame %s: %s", offset, reason)
+        with self._lock:
+            self._frames_failed += 1
+            hopeless = self._frames_good == 0 and self._frames_failed >= GIVE_UP_AFTER_FRAMES
+        if hopeless:
             raise ModelFailedError(f"the model failed on each of its first {self._frames_failed} frames ({reason}).")
-        self._settle(frame, None, reason)
+        self._settle(frame.share, frame.segment, frame.sample, None, reason)
 
-    def _stamped(self, frame: ExtractedFrame, element: Element, time_s: float) -> Element:
-        offset = int(self._plan.frame_offset[frame.sample])
-        return stamp(self._type, element, time_s=time_s, id_seed=f"{self._id_seed}/{offset}")
+    def _stamped(self, frame: BatchFrame, element: Element, time_s: float) -> Element:
+        share = self._shares[frame.share]
+        offset = int(share.plan.frame_offset[frame.sample])
+        return stamp(self._type, element, time_s=time_s, id_seed=f"{share.id_seed}/{offset}")
+
+    def _settle_without_pixels(self, share: int, frame: ExtractedFrame) -> None:
+        reason = frame.reason or "no pixels"
+        self._settle(share, frame.segment, frame.sample, None, reason, passing=frame.passing)
 
     def _settle(
-        self, frame: ExtractedFrame, element: Element | None, reason: str | None, *, passing: bool = False
+        self,
+        share: int,
+        segment: int,
+        sample: int,
+        element: Element | None,
+        reason: str | None,
+        *,
+        passing: bool = False,
     ) -> None:
-        segment = self._segment(frame.segment)
-        segment.outcomes[frame.sample - segment.start] = Outcome(
-            frame_offset=int(self._plan.frame_offset[frame.sample]),
-            time_offset=float(self._plan.time_offset[frame.sample]),
+        plan = self._shares[share].plan
+        outcome = Outcome(
+            frame_offset=int(plan.frame_offset[sample]),
+            time_offset=float(plan.time_offset[sample]),
             element=element,
             reason=reason,
             passing=passing,
         )
-        self._advance(1)
-        self._hand_over(frame.segment)
+        with self._lock:
+            opened = self._segment(share, segment)
+            opened.outcomes[sample - opened.start] = outcome
+            opened.missing -= 1
+            finished = opened.finished
+        self._shares[share].advance(1)
+        if finished:
+            self._put_to_writer(share, segment)
 
-    def _segment(self, segment: int) -> _OpenSegment:
-        if segment not in self._open:
-            start, stop = self._plan.segments[segment]
-            self._open[segment] = _OpenSegment(start=start, outcomes=[None] * (stop - start))
-        return self._open[segment]
+    def _end_segment(self, share: int, segment: int) -> None:
+        with self._lock:
+            opened = self._segment(share, segment)
+            opened.ended = True
+            finished = opened.finished
+        if finished:
+            self._put_to_writer(share, segment)
 
-    def _hand_over(self, segment: int) -> None:
-        if segment in self._open and self._open[segment].finished:
-            outcomes = [outcome for outcome in self._open.pop(segment).outcomes if outcome is not None]
-            self._sink(segment, outcomes)
+    def _segment(self, share: int, segment: int) -> _OpenSegment:
+        if (share, segment) not in self._open:
+            start, stop = self._shares[share].plan.segments[segment]
+            self._open[share, segment] = _OpenSegment(start=start, outcomes=[None] * (stop - start))
+        return self._open[share, segment]
+
+    def _put_to_writer(self, share: int, segment: int) -> None:
+        with self._times.at("waiting_for_writer"):
+            self._writer.put((share, segment))
+
+    def _hand_over(self, place: tuple[int, int]) -> None:
+        with self._lock:
+            opened = self._open.pop(place)
+        share, segment = place
+        with self._times.at("writing"):
+            self._shares[share].sink(segment, [outcome for outcome in opened.outcomes if outcome is not None])

@@ -21,6 +21,7 @@ from tasks.leases import write_lease
 from tasks.model_sources import resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
 from tasks.probing import probe
+from tasks.progress import Heartbeat, read_heartbeats
 from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.settings import JobSettings, StoreSettings
 from tasks.step_options import STEP
@@ -97,7 +98,7 @@ def publish(store: Store, spec: JobSpec, settings: JobSettings) -> ResultSummary
             ResultModel(model.key, model.model.inference_type, model.fingerprint, error=errors.get(model.key))
             for model in spec.models
         ],
-        job=job_facts(spec, errors),
+        job={**job_facts(spec, errors), "gpu_runs": run_facts(read_heartbeats(store, spec.job_id))},
         scratch_dir=settings.scratch_dir,
     )
     write_result_pointer(store, spec.job_id, prefix=spec.result_prefix, summary=counts(summary))
@@ -116,6 +117,14 @@ def job_facts(spec: JobSpec, errors: Mapping[str, str]) -> dict[str, Any]:
             for model in spec.models
         ],
     }
+
+
+def run_facts(beats: Mapping[int, Heartbeat]) -> list[dict[str, Any]]:
+    """What job.json says of the GPU runs: where their time went, so that it shows whether to buy cores or GPUs."""
+    return [
+        {"group": group, "attempt": beat.attempt, **(beat.times.model_dump(mode="json") if beat.times else {})}
+        for group, beat in sorted(beats.items())
+    ]
 
 
 def counts(summary: ResultSummary) -> dict[str, Any]:

@@ -29,6 +29,24 @@ class ModelProgress(BaseModel):
     """Whether starting it again may help."""
 
 
+class RunTimes(BaseModel):
+    """Where the time of a GPU run went, in seconds by stage.
+
+    Of the extraction: `decoding_s` frames were waited for, `waiting_for_models_s` they had no room. Of a model, the
+    mean of its lanes: `waiting_for_frames_s`, `inferring_s`; and `setting_up_s`, `waiting_for_writer_s`, `writing_s`.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    device: str | None = None
+    jobs: int = 1
+    """Jobs that shared the run; its seconds are those of all of them together."""
+    extraction: dict[str, float] = {}
+    models: dict[str, dict[str, float]] = {}
+    pace: str | None = None
+    """Who was the slowest: `decoding`, or the key of a model."""
+
+
 class Heartbeat(BaseModel):
     """What a GPU run last said of itself; `beats` grows with every word."""
 
@@ -40,6 +58,8 @@ class Heartbeat(BaseModel):
     beats: int = 0
     written_at: datetime
     models: dict[str, ModelProgress] = {}
+    times: RunTimes | None = None
+    """Of the whole run; stands in the last heartbeat."""
 
 
 def heartbeat_key(job_id: str, group: int, attempt: int) -> str:
@@ -81,6 +101,13 @@ class HeartbeatWriter:
     def phase(self, phase: str) -> None:
         """Say what the run is at."""
         with self._lock:
+            self._beat.phase = phase
+            self._write()
+
+    def end(self, phase: str, times: RunTimes) -> None:
+        """Say how the run ended, and where its time went."""
+        with self._lock:
+            self._beat.times = times
             self._beat.phase = phase
             self._write()
 

@@ -103,8 +103,10 @@ class InferenceSettings(BaseSettings):
     """Keep batches inside a segment, so that a recomputed shard equals the first."""
     precision: Precision = "auto"
     """Used where a catalog entry names none."""
+    lanes: int = Field(default=0, ge=0)
+    """Batches of one model that are worked on at the same time; 0 is one for each core of a CPU, and two on a GPU."""
     torch_threads: int = Field(default=0, ge=0)
-    """Threads of torch for each model on a CPU; 0 shares the cores among the models and the decoder."""
+    """Threads of torch in each lane; 0 shares the cores out."""
 
 
 class JobSettings(BaseSettings):

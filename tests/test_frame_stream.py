@@ -21,7 +21,7 @@ def frame(sample: int, segment: int = 0) -> ExtractedFrame:
 def produce(stream: FrameStream, items) -> threading.Thread:
     def run() -> None:
         for item in items:
-            if not stream.publish(item):
+            if not stream.publish(0, item):
                 break
         stream.finish()
 
@@ -31,7 +31,7 @@ def produce(stream: FrameStream, items) -> threading.Thread:
 
 
 def test_every_reader_gets_its_segments_in_order() -> None:
-    stream = FrameStream({"both": frozenset({0, 1}), "second": frozenset({1})}, capacity=2)
+    stream = FrameStream({"both": frozenset({(0, 0), (0, 1)}), "second": frozenset({(0, 1)})}, capacity=2)
     items = [frame(0), frame(1), SegmentEnd(0), frame(2, 1), SegmentEnd(1)]
     read: dict[str, list] = {}
     readers = [
@@ -43,11 +43,11 @@ def test_every_reader_gets_its_segments_in_order() -> None:
     produce(stream, items).join(10)
     for reader in readers:
         reader.join(10)
-    assert read == {"both": items, "second": items[3:]}
+    assert read == {"both": [(0, item) for item in items], "second": [(0, item) for item in items[3:]]}
 
 
 def test_no_more_than_the_capacity_waits_for_the_slowest_reader() -> None:
-    stream = FrameStream({"slow": frozenset({0})}, capacity=3)
+    stream = FrameStream({"slow": frozenset({(0, 0)})}, capacity=3)
     published = []
 
     def items():
@@ -67,20 +67,20 @@ def test_no_more_than_the_capacity_waits_for_the_slowest_reader() -> None:
 
 
 def test_a_reader_that_breaks_off_lets_the_others_go_on() -> None:
-    stream = FrameStream({"breaks": frozenset({0}), "stays": frozenset({0})}, capacity=1)
+    stream = FrameStream({"breaks": frozenset({(0, 0)}), "stays": frozenset({(0, 0)})}, capacity=1)
     producer = produce(stream, [frame(sample) for sample in range(20)])
     breaking = stream.read("breaks")
     staying = stream.read("stays")
     next(breaking)
     breaking.close()
-    assert [item.sample for item in staying] == list(range(20))
+    assert [item.sample for _, item in staying] == list(range(20))
     producer.join(10)
 
 
 def test_extraction_is_told_when_nobody_reads() -> None:
-    stream = FrameStream({"only": frozenset({0})}, capacity=1)
+    stream = FrameStream({"only": frozenset({(0, 0)})}, capacity=1)
     stream.detach("only")
-    assert stream.publish(frame(0)) is False
+    assert stream.publish(0, frame(0)) is False
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,26 @@ def test_extraction_is_told_when_nobody_reads() -> None:
     [(RuntimeError("gone"), ExtractionFailedError), (PermanentError("not the same bytes"), ExtractionRefusedError)],
 )
 def test_readers_learn_that_extraction_failed_after_what_came_before(cause, raised) -> None:
-    stream = FrameStream({"only": frozenset({0})}, capacity=4)
-    stream.publish(frame(0))
+    stream = FrameStream({"only": frozenset({(0, 0)})}, capacity=4)
+    stream.publish(0, frame(0))
     stream.finish(cause)
     reader = stream.read("only")
-    assert next(reader).sample == 0
+    assert next(reader)[1].sample == 0
     with pytest.raises(raised, match=str(cause)):
         next(reader)
 
 
 def test_segments_are_those_that_attached_readers_need() -> None:
-    stream = FrameStream({"a": frozenset({2, 5}), "b": frozenset({3})}, capacity=1)
-    assert stream.segments() == [2, 3, 5]
+    stream = FrameStream({"a": frozenset({(0, 2), (0, 5), (1, 0)}), "b": frozenset({(0, 3)})}, capacity=1)
+    assert (stream.segments(0), stream.segments(1), stream.segments(2)) == ([2, 3, 5], [0], [])
     stream.detach("b")
-    assert stream.segments() == [2, 5]
+    assert stream.segments(0) == [2, 5]
+
+
+def test_shares_are_told_apart() -> None:
+    stream = FrameStream({"first": frozenset({(0, 0)}), "both": frozenset({(0, 0), (1, 0)})}, capacity=8)
+    for share in (0, 1):
+        stream.publish(share, frame(share))
+    stream.finish()
+    assert [(share, item.sample) for share, item in stream.read("first")] == [(0, 0)]
+    assert [(share, item.sample) for share, item in stream.read("both")] == [(0, 0), (1, 1)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 import torch
 
 from tasks.decoding import ExtractedFrame, SegmentEnd
-from tasks.inference import GIVE_UP_AFTER_FRAMES, ModelFailedError, StreamInference
+from tasks.inference import GIVE_UP_AFTER_FRAMES, InferenceShare, ModelFailedError, StreamInference
 from tasks.plans import Plan
+from tasks.stage_times import StageTimes
 
 
 class Brightness:
@@ -75,11 +78,11 @@ def items(of: Plan, values=None, shapes=None):
 
 def run(of: Plan, stream, model=None, **options):
     shards, advanced = {}, []
-    settings = {"batch_size": 4, "deterministic": False, "id_seed": "seed"} | options
+    id_seed = options.pop("id_seed", "seed")
+    settings = {"batch_size": 4, "deterministic": False} | options
     model = model or Brightness()
-    StreamInference(model, of, "object-detection", sink=shards.__setitem__, advance=advanced.append, **settings).run(
-        stream
-    )
+    share = InferenceShare(of, id_seed, sink=shards.__setitem__, advance=advanced.append)
+    StreamInference(model, [share], "object-detection", **settings).run((0, item) for item in stream)
     return shards, model, sum(advanced)
 
 
@@ -200,3 +203,102 @@ def test_ids_are_derived_from_seed_frame_and_rank() -> None:
 
     assert ids("a") == ids("a")
     assert len(set(ids("a") + ids("b"))) == 4
+
+
+def test_batches_fill_across_the_videos_of_several_jobs_and_each_keeps_its_own() -> None:
+    plans = [plan(3), plan(2, 2), plan(1)]
+    shards: list[dict] = [{}, {}, {}]
+    model = Brightness()
+    shares = [InferenceShare(of, f"seed {n}", sink=shards[n].__setitem__) for n, of in enumerate(plans)]
+    stream = [(n, item) for n, of in enumerate(plans) for item in items(of, values=range(20 + 10 * n, 30 + 10 * n))]
+    StreamInference(model, shares, "object-detection", batch_size=4, deterministic=False).run(stream)
+    assert model.batches == [4, 4]
+    got = [[confidences(of[segment]) for segment in sorted(of)] for of in shards]
+    assert got == [[[20, 21, 22]], [[30, 31], [32, 33]], [[40]]]
+    ids = {outcome.element["predictions"][0]["detection_id"] for of in shards for seg in of.values() for outcome in seg}
+    assert len(ids) == 8
+
+
+class Meeting(Brightness):
+    """Two batches must be in `predict` at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barrier = threading.Barrier(2)
+
+    def predict(self, frames):
+        self.barrier.wait(timeout=20)
+        return super().predict(frames)
+
+
+def test_lanes_predict_at_the_same_time_and_outcomes_stay_in_order() -> None:
+    of = plan(16, 16)
+    shards, model, advanced = run(of, items(of), Meeting(), lanes=2)
+    assert model.batches == [4] * 8
+    assert advanced == 32
+    assert confidences(shards[0]) + confidences(shards[1]) == list(range(20, 52))
+
+
+def test_no_more_lanes_compute_than_there_are_cores() -> None:
+    class Counting(Brightness):
+        inside = most = 0
+
+        def predict(self, frames):
+            with lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            time.sleep(0.002)
+            with lock:
+                self.inside -= 1
+            return super().predict(frames)
+
+    lock = threading.Lock()
+    of = plan(64)
+    _, model, _ = run(of, items(of), Counting(), lanes=4, cores=threading.BoundedSemaphore(2))
+    assert model.most == 2
+
+
+def test_an_error_of_the_store_ends_the_run_and_no_frame_is_waited_for() -> None:
+    def full(segment, outcomes):
+        raise OSError("no space left")
+
+    of = plan(*[4] * 50)
+    share = InferenceShare(of, "seed", sink=full)
+    inference = StreamInference(Brightness(), [share], "object-detection", batch_size=4, deterministic=False, lanes=2)
+    with pytest.raises(OSError, match="no space left"):
+        inference.run((0, item) for item in items(of))
+
+
+def test_what_was_put_in_before_the_frames_stopped_is_finished() -> None:
+    of = plan(4, 4)
+
+    def broken():
+        yield from ((0, item) for item in list(items(of))[:6])
+        raise ConnectionError("gone")
+
+    shards: dict = {}
+    share = InferenceShare(of, "seed", sink=shards.__setitem__)
+    with pytest.raises(ConnectionError, match="gone"):
+        StreamInference(Brightness(), [share], "object-detection", batch_size=4, deterministic=False).run(broken())
+    assert {segment: confidences(outcomes) for segment, outcomes in shards.items()} == {0: [20, 21, 22, 23]}
+
+
+def test_what_a_lane_waits_for_and_works_on_is_counted() -> None:
+    of = plan(8)
+    times = StageTimes()
+
+    class Slow(Brightness):
+        def predict(self, frames):
+            time.sleep(0.05)
+            return super().predict(frames)
+
+    def slowly():
+        for item in items(of):
+            time.sleep(0.02)
+            yield item
+
+    run(of, slowly(), Slow(), times=times)
+    seconds = times.seconds()
+    assert seconds["inferring_s"] == pytest.approx(0.1, abs=0.05)
+    assert seconds["waiting_for_frames_s"] >= 0.07
+    assert {"writing_s", "waiting_for_writer_s"} <= seconds.keys()
