@@ -24,6 +24,7 @@ from models.errors import PassingError, PermanentError
 from tasks.job_spec import JobSpec, SegmentGroup, write_attempt
 from tasks.plans import Plan, plan_from_bytes
 from tasks.progress import Heartbeat, read_heartbeats, repeating
+from tasks.run_endings import wait_for_an_ending
 from tasks.settings import JobSettings
 from tasks.shards import finished_shards
 from tasks.store import Store
@@ -56,6 +57,7 @@ class Watch:
     flow_run_id: UUID
     last_beats: int = -1
     quiet_since_s: float = field(default_factory=time.monotonic)
+    started_at_s: float = field(default_factory=time.monotonic)
     cancelled_at_s: float | None = None
     """When the parent gave it up and told its worker to end it."""
 
@@ -153,7 +155,8 @@ def run_on_pools(spec: JobSpec, store: Store, plan: Plan, settings: JobSettings,
     """
     watches = [start_group(spec, store, group, attempt=1) for group in spec.groups]
     while watches:
-        time.sleep(settings.poll_s)
+        youngest_s = time.monotonic() - max(watch.started_at_s for watch in watches)
+        wait_for_an_ending([watch.flow_run_id for watch in watches], most_s=settings.poll_s, age_s=youngest_s)
         beats = read_heartbeats(store, spec.job_id)
         watches = [
             going_on
