@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from transformers.image_transforms import get_size_with_aspect_ratio
 
@@ -96,7 +95,7 @@ class SemanticSegmentation(TransformersModel):
 
 def segmentation_element(found: ClassMap, class_names: Sequence[str], image: ImageSize) -> SegmentationElement:
     """Write a map of classes as an element; every class is named, also those that are nowhere on the frame."""
-    present = np.flatnonzero(np.bincount(found.class_ids.ravel(), minlength=len(class_names))).tolist()
+    present = found.present_class_ids()
     named = range(max([len(class_names), *(class_id + 1 for class_id in present)]))
     return {
         "image": image,
