@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from deployments.job_results import JobOutcome
     from models.request import InferenceRequest
+    from tasks.resolved_models import ResolvedModel
     from tasks.store import Store
 
 ModelOption = Annotated[
@@ -72,6 +73,7 @@ def infer(
     Exit status: 0 done, 1 the job failed, 2 a bad request, 3 done with frames missing.
     """
     from deployments.embedded import embedded_prefect
+    from deployments.imports_ahead import import_flows, import_models_aside
     from deployments.inference_arguments import check_arguments, make_request, name_of, source_of
     from deployments.job_bar import job_bar
     from deployments.signals import signals_interrupt
@@ -90,37 +92,31 @@ def infer(
             request = make_request(
                 store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **source
             )
-            check_request(store, request)
-            import_heavy()
+            models = check_request(store, request)
+            import_flows()
+            import_models_aside(store, models)
             prefect.wait_until_ready()
             outcome = run_here(store, request, follow)
     folder = out or Path(f"{name_of(video)}-predictions")
     return report(outcome, fetched(store, outcome, folder), as_json=as_json)
 
 
-def check_request(store: Store, request: InferenceRequest) -> None:
-    """Raise now, while the server comes up, what would make the job fail at its start."""
+def check_request(store: Store, request: InferenceRequest) -> list[ResolvedModel]:
+    """Raise now, while the server comes up, what would make the job fail at its start; gives the models resolved."""
     from models.request import parse_fps
     from tasks.model_sources import resolve_models
     from tasks.plans import make_plan
-    from tasks.probing import probe
     from tasks.settings import StoreSettings
-    from tasks.videos import find_video, video_file
+    from tasks.stored_index import index_of
+    from tasks.videos import find_video
 
-    resolve_models(store, list(request.models))
+    models = resolve_models(store, list(request.models))
     if request.video_id is None:
-        return
+        return models
     video = find_video(store, request.video_id)
-    _, index = probe(video_file(store, video, StoreSettings().cache_dir.expanduser()))
+    index = index_of(store, video, StoreSettings().cache_dir.expanduser())
     make_plan(index, infer_fps=parse_fps(request.infer_fps), start_s=request.start_s, end_s=request.end_s)
-
-
-def import_heavy() -> None:
-    """Import now, while the server comes up, what the job would spend seconds on importing."""
-    import transformers.modeling_utils  # noqa: F401
-
-    import flows.infer_video  # noqa: F401
-    import models.transformers_loading  # noqa: F401
+    return models
 
 
 def run_here(store: Store, request: InferenceRequest, follow: Callable[[str], None]) -> JobOutcome:

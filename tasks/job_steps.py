@@ -20,14 +20,14 @@ from tasks.job_states import model_errors
 from tasks.leases import write_lease
 from tasks.model_sources import resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
-from tasks.probing import probe
 from tasks.progress import Heartbeat, read_heartbeats
 from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.settings import JobSettings, StoreSettings
 from tasks.step_options import STEP
 from tasks.store import Store, open_store
+from tasks.stored_index import index_of
 from tasks.video_facts import frames_text
-from tasks.videos import Video, find_video, register_url, video_file
+from tasks.videos import Video, find_video, register_url
 
 
 class ModelPathError(PermanentError):
@@ -80,8 +80,8 @@ def request_without_url(request: InferenceRequest, video: Video) -> InferenceReq
 
 
 def stored_plan(store: Store, video: Video, request: InferenceRequest) -> Plan:
-    """Index the video, plan its samples, and put the plan into the store."""
-    _, index = probe(video_file(store, video, StoreSettings().cache_dir.expanduser()))
+    """Plan the video's samples, and put the plan into the store."""
+    index = index_of(store, video, StoreSettings().cache_dir.expanduser())
     plan = make_plan(index, infer_fps=parse_fps(request.infer_fps), start_s=request.start_s, end_s=request.end_s)
     store.write(plan_key(video.video_id, plan.hash), plan_to_bytes(plan))
     return plan

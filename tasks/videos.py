@@ -19,9 +19,11 @@ from tasks.downloads import TooLargeError, download, size_text
 from tasks.probing import probe
 from tasks.settings import StoreSettings, UploadSettings
 from tasks.store_interface import PARTIAL_PREFIX, ObjectInfo, Store
+from tasks.stored_index import write_index
 from tasks.url_addresses import redact_url
 from tasks.video_cache import drop_copy, keep_copy, sha256_of, video_file
 from tasks.video_facts import VideoFacts
+from tasks.video_index import VideoIndex
 from tasks.video_records import (
     VIDEO_ID_DIGITS,
     ExpiredVideoError,
@@ -88,6 +90,7 @@ class Candidate:
     size_bytes: int
     sha256: str
     facts: VideoFacts
+    index: VideoIndex
     origin: str | None = None
 
 
@@ -103,7 +106,7 @@ def register_file(
     name = checked_file_name(path.name if file_name is None else file_name)
     before = _stamp(path)
     checked_size(name, before[0], limits)
-    facts = _facts(name, path)
+    facts, index = _facts_and_index(name, path)
     sha256 = sha256_of(path)
 
     def put(key: str) -> None:
@@ -112,7 +115,7 @@ def register_file(
             store.delete([key])
             raise FileChangedError(f"{name!r} changed while it was being read; register it once it is finished.")
 
-    return _register(store, Candidate(name, before[0], sha256, facts), put, limits)
+    return _register(store, Candidate(name, before[0], sha256, facts, index), put, limits)
 
 
 def register_url(
@@ -135,7 +138,7 @@ def register_url(
         name = checked_file_name(got.file_name if file_name is None else file_name)
         checked_size(name, got.size_bytes, limits)
         path = (folder / "download").rename(folder / name)
-        candidate = Candidate(name, got.size_bytes, sha256_of(path), _facts(name, path), redact_url(url))
+        candidate = Candidate(name, got.size_bytes, sha256_of(path), *_facts_and_index(name, path), redact_url(url))
         video = _register(store, candidate, lambda key: store.write_file(key, path), limits)
         keep_copy(store, video, path, cache)
     return video
@@ -156,7 +159,7 @@ def register_upload(
     with _scratch_folder(cache_dir) as (folder, cache):
         path = folder / name
         store.fetch(upload.key, path, if_etag=upload.etag)
-        candidate = Candidate(name, upload.size_bytes, sha256_of(path), _facts(name, path))
+        candidate = Candidate(name, upload.size_bytes, sha256_of(path), *_facts_and_index(name, path))
         video = _register(store, candidate, lambda key: store.copy(upload.key, key, if_etag=upload.etag), limits)
         keep_copy(store, video, path, cache)
     store.delete_prefix(f"incoming/{upload_id}")
@@ -213,6 +216,7 @@ def _register(store: Store, candidate: Candidate, put: Callable[[str], None], se
     key = source_key(video_id)
     if not _stands(store, video):
         put(key)
+    write_index(store, video_id, video.sha256, candidate.index)
     store.write(record_key(video_id), video.model_dump_json(indent=2).encode())
     if store.stat(key) is None:  # a cleanup that was at the expired one took it in between
         put(key)
@@ -229,9 +233,9 @@ def _stands(store: Store, video: Video) -> bool:
         return False
 
 
-def _facts(name: str, path: Path) -> VideoFacts:
+def _facts_and_index(name: str, path: Path) -> tuple[VideoFacts, VideoIndex]:
     """Probe the content, and refuse it where its container is none of ours or not what the name says."""
-    facts, _ = probe(path)
+    facts, index = probe(path)
     named = Path(name).suffix.lower().removeprefix(".")
     if facts.container not in _FAMILIES:
         raise ContainerMismatchError(
@@ -242,7 +246,7 @@ def _facts(name: str, path: Path) -> VideoFacts:
         raise ContainerMismatchError(
             f"{name!r} is named {named} and is {facts.container} inside; name it .{family} if that is right."
         )
-    return facts
+    return facts, index
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:

@@ -95,7 +95,7 @@ def test_a_living_job_holds_its_video_for_a_day(store: Store, videos: list[Video
     report = clean_up(store, is_tagged=tagged.__contains__, now=after(7.5))
     assert [video.video_id for video in report.held] == [kept.video_id]
     assert [video.video_id for video in report.removed] == [gone.video_id]
-    assert len(keys(store, f"videos/{kept.video_id}/")) == 3
+    assert len(keys(store, f"videos/{kept.video_id}/")) == 4
     report = clean_up(store, is_tagged=tagged.__contains__, now=after(8.01))
     assert [video.video_id for video in report.removed] == [kept.video_id]
     assert keys(store, "videos/") == []
@@ -117,7 +117,7 @@ def test_what_a_broken_off_deletion_left_goes_too(store: Store, videos: list[Vid
     assert clean_up(store, is_tagged=nobody, now=after(0.5)).fragments == []
     assert clean_up(store, is_tagged=nobody, now=after(1.5)).fragments == [videos[0].video_id]
     assert keys(store, f"videos/{videos[0].video_id}/") == []
-    assert len(keys(store, f"videos/{videos[1].video_id}/")) == 3
+    assert len(keys(store, f"videos/{videos[1].video_id}/")) == 4
 
 
 def test_a_record_that_cannot_be_read_has_a_videos_full_time(store: Store, videos: list[Video]) -> None:

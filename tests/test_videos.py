@@ -75,7 +75,7 @@ def test_a_file_becomes_a_video_named_by_its_content(store: Store, films: Path) 
     assert (facts.container, facts.width, facts.height, facts.rate, facts.frame_count) == ("mp4", 160, 96, "30", 20)
     assert video.expires_at - video.registered_at == timedelta(days=7)
     assert abs(video.registered_at - datetime.now(UTC)) < timedelta(minutes=1)
-    assert keys(store) == [f"videos/{video.video_id}/source", f"videos/{video.video_id}/video.json"]
+    assert keys(store) == [f"videos/{video.video_id}/{name}" for name in ("index-1.arrow", "source", "video.json")]
     assert store.read(f"videos/{video.video_id}/source") == data
     assert find_video(store, video.video_id) == video
     assert list(list_videos(store)) == [video]
@@ -203,7 +203,7 @@ def test_a_deleted_video_is_gone_with_its_plans(store: Store, films: Path) -> No
     video = register_file(store, films / "film.mp4")
     other = register_file(store, films / "film.mkv")
     store.write(f"videos/{video.video_id}/plans/0.arrow", b"x")
-    assert delete_video(store, video.video_id) == 3
+    assert delete_video(store, video.video_id) == 4
     assert list(list_videos(store)) == [other]
     with pytest.raises(UnknownVideoError):
         delete_video(store, video.video_id)
@@ -217,7 +217,9 @@ class TestUploads:
         video = register_upload(s3_store, UPLOAD_ID)
         assert (video.facts.container, video.file_name) == ("webm", "film.webm")
         assert s3_store.read(f"videos/{video.video_id}/source") == data
-        assert keys(s3_store) == [f"videos/{video.video_id}/source", f"videos/{video.video_id}/video.json"]
+        assert keys(s3_store) == [
+            f"videos/{video.video_id}/{name}" for name in ("index-1.arrow", "source", "video.json")
+        ]
         assert [path.name for path in (tmp_path / "cache" / "videos").iterdir()] == [video.video_id]
         assert list((tmp_path / "cache" / "incoming").iterdir()) == []
         with pytest.raises(UnknownUploadError):
