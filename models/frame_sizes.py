@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from transformers.image_transforms import get_size_with_aspect_ratio
-from transformers.image_utils import get_image_size_for_max_height_width
-
 Size = tuple[int, int]
 """`(height, width)` in pixels."""
 
@@ -44,11 +41,11 @@ class SizeRule:
 
     def _target(self, height: int, width: int) -> Size | None:
         if self.shortest_edge and self.longest_edge:
-            return _pair(get_size_with_aspect_ratio((height, width), self.shortest_edge, self.longest_edge))
+            return _within_edges(height, width, self.shortest_edge, self.longest_edge)
         if self.shortest_edge:
             return shortest_edge_size(height, width, self.shortest_edge)
         if self.max_height and self.max_width:
-            return _pair(get_image_size_for_max_height_width((height, width), self.max_height, self.max_width))
+            return _within(height, width, self.max_height, self.max_width)
         if self.height and self.width:
             return self._near(height, width, (self.height, self.width))
         return None
@@ -64,6 +61,18 @@ class SizeRule:
     def _multiple(self, side: float) -> int:
         """Halves fall to the even multiple, as Python rounds."""
         return round(side / self.nearest_to) * self.nearest_to
+
+
+def _within_edges(height: int, width: int, shortest: int, longest: int) -> Size:
+    from transformers.image_transforms import get_size_with_aspect_ratio  # not at the top: ONNX models need none of it
+
+    return _pair(get_size_with_aspect_ratio((height, width), shortest, longest))
+
+
+def _within(height: int, width: int, max_height: int, max_width: int) -> Size:
+    from transformers.image_utils import get_image_size_for_max_height_width
+
+    return _pair(get_image_size_for_max_height_width((height, width), max_height, max_width))
 
 
 def _pair(size: tuple[int, ...]) -> Size:

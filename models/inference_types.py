@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from models.runtime_imports import importing
+
 if TYPE_CHECKING:
     from models.vision_model import VisionModel
 
@@ -23,4 +25,5 @@ TYPES: dict[str, str] = {
 def vision_model_class(inference_type: str) -> type[VisionModel]:
     """Import and return the class that runs `inference_type`; `KeyError` when there is none."""
     module_name, class_name = TYPES[inference_type].split(":")
-    return cast("type[VisionModel]", getattr(import_module(module_name), class_name))
+    with importing():
+        return cast("type[VisionModel]", getattr(import_module(module_name), class_name))
