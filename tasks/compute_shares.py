@@ -54,3 +54,13 @@ def most_decoders(device: str) -> int:
     On a CPU that may be all cores: where decoding is what holds the job up, models leave them free.
     """
     return min(_MOST_DECODERS, cores() if device.startswith("cpu") else max(1, cores() - 1))
+
+
+def frames_held(batch_size: int, lanes: int, frame_bytes: int, memory_bytes: int) -> tuple[int, int]:
+    """Give how many frames a batch holds at most, and how many may wait, so that all fit into `memory_bytes`.
+
+    Each lane holds a batch, and as much as a batch waits; frames that do not fit even so are worked on one by one.
+    """
+    held = memory_bytes // frame_bytes
+    batch = max(1, min(batch_size, held // (lanes + 1)))
+    return batch, max(1, min(2 * batch, held - lanes * batch))

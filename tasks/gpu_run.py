@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State
 
 from models.errors import PermanentError
 from models.inference_types import vision_model_class
-from tasks.compute_shares import compute_share, most_decoders
+from tasks.compute_shares import ComputeShare, compute_share, frames_held, most_decoders
 from tasks.decode_workers import DecodeWorkers
 from tasks.decoding import ExtractedFrame, SegmentEnd, extract
 from tasks.frame_stream import FrameStream, extraction_error
@@ -32,6 +32,9 @@ from tasks.run_shares import GroupAttempt, RunModel, RunShare, SupersededError, 
 from tasks.settings import DecodeSettings, InferenceSettings, StoreSettings
 from tasks.stage_times import StageTimes, pace
 from tasks.store import open_store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +66,8 @@ class GpuRun:
             )
             for model in self.models
         }
-        self.stream = FrameStream(wanted, capacity=2 * self.settings.batch_size)
+        self.batch_size, waiting = self._frames_held() if self.models else (1, 1)  # without models torch isn't needed
+        self.stream = FrameStream(wanted, capacity=waiting)
 
     @classmethod
     def open(cls, *parts: GroupAttempt) -> GpuRun:
@@ -103,18 +107,22 @@ class GpuRun:
         return nullcontext() if slots is None else threading.BoundedSemaphore(slots)
 
     @cached_property
-    def _compute(self) -> Any:
+    def _compute(self) -> ComputeShare:
         return compute_share(self.device, torch_threads=self.settings.torch_threads, lanes=self.settings.lanes)
 
     @property
     def lanes(self) -> int:
         """Batches of one model at the same time."""
-        return int(self._compute.lanes)
+        return self._compute.lanes
 
     @property
     def torch_threads(self) -> int:
         """Threads of torch in each lane."""
-        return int(self._compute.threads)
+        return self._compute.threads
+
+    def _frames_held(self) -> tuple[int, int]:
+        frame_bytes = max(share.frame_bytes for share in self.shares)
+        return frames_held(self.settings.batch_size, self.lanes, frame_bytes, self.settings.frame_memory_bytes)
 
     def nothing_missing(self) -> bool:
         """Whether every shard of the run stands; says so in the heartbeats."""
@@ -268,7 +276,7 @@ def infer_stream(run: GpuRun, name: str) -> None:
             network,
             [_inference_share(run, model, number) for number in range(len(run.shares))],
             model.first.model.inference_type,
-            batch_size=settings.batch_size,
+            batch_size=run.batch_size,
             deterministic=settings.deterministic,
             lanes=run.lanes,
             cores=run.cores,
@@ -287,7 +295,7 @@ def _inference_share(run: GpuRun, model: RunModel, number: int) -> InferenceShar
         return InferenceShare(share.plan, "", sink=lambda segment, outcomes: None)  # noqa: ARG005
     key, job_model = of_job.key, of_job
 
-    def sink(segment: int, outcomes: Sequence[Any]) -> None:
+    def sink(segment: int, outcomes: pa.Table) -> None:
         if share.error is not None:
             return
         try:

@@ -99,6 +99,8 @@ class InferenceSettings(BaseSettings):
     """`auto` is `cuda` where there is one, else `cpu`; or a torch device such as `cuda:1`."""
     batch_size: int = Field(default=8, ge=1)
     """Frames that go through a model together."""
+    frame_memory_bytes: int = Field(default=2**30, gt=0)
+    """Decoded frames that wait or are worked on hold about this much at most; large ones make batches smaller."""
     deterministic: bool = False
     """Keep batches inside a segment, so that a recomputed shard equals the first."""
     precision: Precision = "auto"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.compute_shares import ComputeShare, compute_share, most_decoders
+from tasks.compute_shares import ComputeShare, compute_share, frames_held, most_decoders
 from tasks.gpu_run import GpuRun
 from tasks.job_spec import JobSpec, write_attempt
 from tasks.run_shares import GroupAttempt, SupersededError
@@ -68,6 +68,22 @@ def test_cores_are_shared_out(monkeypatch, cores, device, torch_threads, lanes, 
 def test_decoders_may_have_the_cores_that_nothing_else_uses(monkeypatch, cores, device, decoders) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     assert most_decoders(device) == decoders
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "lanes", "frame", "memory_mib", "held"),
+    [
+        (8, 2, (1080, 1920), 1024, (8, 16)),
+        (8, 8, (1080, 1920), 1024, (8, 16)),
+        (8, 8, (2160, 3840), 1024, (4, 8)),
+        (64, 2, (1080, 1920), 1024, (57, 58)),
+        (8, 2, (4352, 8192), 1024, (3, 4)),
+        (8, 2, (4352, 8192), 16, (1, 1)),
+    ],
+)
+def test_large_frames_make_batches_smaller(batch_size, lanes, frame, memory_mib, held) -> None:
+    frame_bytes = 3 * frame[0] * frame[1]
+    assert frames_held(batch_size, lanes, frame_bytes, memory_mib * 2**20) == held
 
 
 def test_many_videos_share_a_run_and_their_results_are_those_of_runs_of_their_own(

@@ -96,7 +96,7 @@ def test_the_same_bytes_twice_are_one_video_with_a_renewed_expiry(store: Store, 
     assert second.expires_at > first.expires_at + timedelta(days=5)
     assert find_video(store, first.video_id).expires_at == second.expires_at
     assert store.stat(f"videos/{first.video_id}/source") == written
-    assert len(keys(store)) == 2
+    assert len(keys(store)) == 3
 
 
 def test_a_source_that_was_lost_is_written_again(store: Store, films: Path) -> None:
