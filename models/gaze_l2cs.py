@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from models.gaze_faces import FaceInFrame
 from models.onnx_card import InputCard, L2csGaze, OnnxCardError
-from models.onnx_pictures import laid_out, levels_to_values
+from models.onnx_pictures import network_input
 from models.onnx_runtime import Array, OnnxNetwork, OnnxRunError
-from models.resizing import resize_with_pillow
+from models.resizing import resize_pictures
 from models.vision_model import Frame, ModelLoadError
 
 _SIDE_PX, _FIRST_SIDE_PX = 448, 224
@@ -38,7 +38,7 @@ class L2csEstimator:
     def angles(self, faces: Sequence[FaceInFrame]) -> NDArray[np.float64]:
         """Give `(n, 2)`: yaw and pitch in radians; the authors' signs are those of `models.gaze`."""
         cuts = np.stack([face_picture(face) for face in faces])
-        outputs = self._network.run({self._input.name: laid_out(levels_to_values(cuts, _INPUT, np.float32), _INPUT)})
+        outputs = self._network.run({self._input.name: network_input(cuts, _INPUT, np.float32)})
         return np.stack([radians_of(outputs[name], name) for name in (self._yaw, self._pitch)], axis=1)
 
     def _output(self, asked: str | None, word: str, place: int) -> str:
@@ -57,8 +57,8 @@ def face_picture(face: FaceInFrame) -> Frame:
     left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
     cut = face.frame[top : max(min(bottom, height), top + 1), left : max(min(right, width), left + 1)]
     small = cv2.resize(cut, (_FIRST_SIDE_PX, _FIRST_SIDE_PX), interpolation=cv2.INTER_LINEAR)
-    planes = torch.from_numpy(small).permute(2, 0, 1)[None]
-    return np.asarray(resize_with_pillow(planes, (_SIDE_PX, _SIDE_PX), "bilinear")[0].permute(1, 2, 0))
+    large = resize_pictures([np.asarray(small, dtype=np.uint8)], (_SIDE_PX, _SIDE_PX), "bilinear")
+    return np.asarray(large[0].permute(1, 2, 0))
 
 
 def radians_of(output: Array, name: str) -> NDArray[np.float64]:

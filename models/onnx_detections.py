@@ -85,10 +85,10 @@ def read_yolox(output: Array, picture: Size) -> list[Candidates]:
             f"the output has the shape {output.shape}; YOLOX gives (n, {len(cells)}, 5 + classes) for pictures of "
             f"{picture[0]} × {picture[1]}."
         )
-    numbers = output.astype(np.float64)
-    centres, sides = (numbers[..., :2] + cells) * strides, np.exp(numbers[..., 2:4]) * strides
+    numbers = output[..., :_BOX_NUMBERS].astype(np.float64)
+    centres, sides = (numbers[..., :2] + cells) * strides, np.exp(numbers[..., 2:]) * strides
     boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
-    return [_best_classes(one, rows[:, 4:5] * rows[:, 5:]) for one, rows in zip(boxes, numbers, strict=True)]
+    return [_best_products(one, rows[:, 4], rows[:, 5:]) for one, rows in zip(boxes, output, strict=True)]
 
 
 def read_yolo(output: Array, card: OutputCard, picture: Size, *, classes: int, masks: int = 0) -> list[Candidates]:
@@ -98,12 +98,15 @@ def read_yolo(output: Array, card: OutputCard, picture: Size, *, classes: int, m
     how many there are: then the card must say which head it is.
     """
     rows, objectness = _yolo_rows(output, card.head, classes, masks)
-    numbers = rows.astype(np.float64)
     first = _BOX_NUMBERS + objectness
-    last = numbers.shape[-1] - masks
-    scores = numbers[..., first:last] * numbers[..., 4:5] if objectness else numbers[..., first:last]
-    boxes = _corners(numbers[..., :4], "cxcywh") * _unit(card, picture)
-    return [_best_classes(one, some, row[:, last:]) for one, some, row in zip(boxes, scores, rows, strict=True)]
+    last = rows.shape[-1] - masks
+    boxes = _corners(rows[..., :_BOX_NUMBERS].astype(np.float64), "cxcywh") * _unit(card, picture)
+    return [
+        _best_products(one, row[:, _BOX_NUMBERS], row[:, first:last], row[:, last:])
+        if objectness
+        else _best_classes(one, row[:, first:last], row[:, last:])
+        for one, row in zip(boxes, rows, strict=True)
+    ]
 
 
 def surest_boxes(candidates: Candidates, *, confidence: float, iou_threshold: float | None, most: int) -> Candidates:
@@ -123,12 +126,27 @@ def in_frame(candidates: Candidates, placement: Placement, *, clip: bool) -> Fou
     return FoundBoxes(scores=candidates.scores, class_ids=candidates.class_ids, boxes=boxes)
 
 
-def _best_classes(
-    boxes: NDArray[np.float64], scores: NDArray[np.float64], coefficients: Array | None = None
-) -> Candidates:
+def _best_classes(boxes: NDArray[np.float64], scores: Array, coefficients: Array) -> Candidates:
     """Each box stands for its best class: `scores` is (k, classes)."""
     best = scores.argmax(axis=-1)
-    return _candidates(boxes, np.take_along_axis(scores, best[:, None], axis=-1)[:, 0], best, coefficients)
+    values = np.take_along_axis(scores, best[:, None], axis=-1)[:, 0]
+    return _candidates(boxes, values.astype(np.float64), best, coefficients)
+
+
+def _best_products(
+    boxes: NDArray[np.float64], objectness: Array, classes: Array, coefficients: Array | None = None
+) -> Candidates:
+    """Each box stands for its best class: `(k,)` objectness times `(k, classes)`, as float64.
+
+    Where the objectness is above 0, the best class is the best product's; only its own is multiplied.
+    """
+    best = classes.argmax(axis=-1)
+    scores = objectness.astype(np.float64) * np.take_along_axis(classes, best[:, None], axis=-1)[:, 0]
+    doubtful = objectness <= 0
+    if doubtful.any():
+        products = objectness[doubtful, None].astype(np.float64) * classes[doubtful]
+        best[doubtful], scores[doubtful] = products.argmax(axis=-1), products.max(axis=-1)
+    return _candidates(boxes, scores, best, coefficients)
 
 
 def _candidates(

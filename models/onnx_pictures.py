@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from models.frame_sizes import Size, shortest_edge_size
 from models.onnx_card import InputCard
 from models.onnx_runtime import Array, NetworkInput
-from models.resizing import ResizeFilter, resize_with_pillow
+from models.resizing import ResizeFilter, resize_pictures
 from models.vision_model import Frame, ModelLoadError
 
 _OPENCV_FILTERS = {
@@ -95,16 +94,26 @@ def picture_size(card: InputCard, described: NetworkInput, file_name: str) -> Si
 
 def pictures(frames: Sequence[Frame], card: InputCard, placement: Placement, dtype: type) -> Array:
     """Prepare frames of one shape: `(n, 3, height, width)`, or `(n, height, width, 3)`, in the network's type."""
-    batch = np.full((len(frames), *placement.picture, 3), card.pad_value, dtype=np.uint8)
+    batch = _empty_batch(len(frames), placement.picture, card, dtype)
+    canvas = np.full((*placement.picture, 3), card.pad_value, dtype=np.uint8)
     left, top = placement.shift
     rows = _overlap(top, placement.content[0], placement.picture[0])
     columns = _overlap(left, placement.content[1], placement.picture[1])
-    for picture, frame in zip(batch, frames, strict=True):
+    whole = placement.content == placement.picture and placement.shift == (0, 0)
+    for values, frame in zip(batch, frames, strict=True):
         resized = resized_frame(frame, placement.content, card)
-        picture[rows, columns] = resized[_source(rows, top), _source(columns, left)]
-    if card.colour == "bgr":
-        batch = batch[..., ::-1]
-    return laid_out(levels_to_values(batch, card, dtype), card)
+        if not whole:
+            canvas[rows, columns] = resized[_source(rows, top), _source(columns, left)]
+        _fill(values, resized if whole else canvas, card)
+    return batch.astype(dtype, copy=False)
+
+
+def network_input(cuts: NDArray[np.uint8], card: InputCard, dtype: type) -> Array:
+    """Take pictures `(n, height, width, 3)` of the network's own size to its numbers, laid out as it wants them."""
+    batch = _empty_batch(len(cuts), (cuts.shape[1], cuts.shape[2]), card, dtype)
+    for values, levels in zip(batch, cuts, strict=True):
+        _fill(values, levels, card)
+    return batch.astype(dtype, copy=False)
 
 
 def resized_frame(frame: Frame, size: Size, card: InputCard) -> Frame:
@@ -115,27 +124,43 @@ def resized_frame(frame: Frame, size: Size, card: InputCard) -> Frame:
         resized = cv2.resize(frame, (size[1], size[0]), interpolation=_OPENCV_FILTERS[card.filter])
         return np.asarray(resized, dtype=np.uint8)
     how: ResizeFilter = "bilinear" if card.filter == "pillow-bilinear" else "bicubic"
-    planes = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
-    return np.asarray(resize_with_pillow(planes, size, how)[0].permute(1, 2, 0))
+    return np.asarray(resize_pictures([frame], size, how)[0].permute(1, 2, 0))
 
 
-def levels_to_values(batch: NDArray[np.uint8], card: InputCard, dtype: type) -> Array:
-    """(grey level × scale - mean) / std for each channel, in `dtype`; whole numbers are left as they are."""
-    if np.dtype(dtype).kind != "f":
-        return batch.astype(dtype, copy=False)
-    values = batch.astype(np.float32)
+def _empty_batch(count: int, picture: Size, card: InputCard, dtype: type) -> Array:
+    """Floats are computed in 32 bits, whatever the network takes; whole numbers stay what they are."""
+    shape = (count, 3, *picture) if card.layout == "nchw" else (count, *picture, 3)
+    return np.empty(shape, np.float32 if np.dtype(dtype).kind == "f" else dtype)
+
+
+def _fill(values: Array, levels: NDArray[np.uint8], card: InputCard) -> None:
+    """Write (grey level × scale - mean) / std of a picture `(height, width, 3)` into one row of a batch.
+
+    Whole numbers are left as they are. One plane after the other, where planes lie apart: a plane stays in the cache.
+    """
+    if card.layout == "nhwc":
+        values[...] = levels[..., ::-1] if card.colour == "bgr" else levels
+        _scale(values, card, np.array(card.mean, dtype=np.float32), np.array(card.std, dtype=np.float32))
+        return
+    mean, std = (np.broadcast_to(np.array(one, dtype=np.float32), 3) for one in (card.mean, card.std))
+    planes = cv2.split(levels)
+    for plane, levels_of_one, *constants in zip(
+        values, reversed(planes) if card.colour == "bgr" else planes, mean, std, strict=True
+    ):
+        plane[...] = levels_of_one
+        _scale(plane, card, *constants)
+
+
+def _scale(values: Array, card: InputCard, mean: Array, std: Array) -> None:
+    """(value × scale - mean) / std in place; `mean` and `std` are what belongs to the values' last side, or to all."""
+    if values.dtype != np.float32:
+        return
     if card.scale != 1:
         values *= np.float32(card.scale)
     if any(card.mean):
-        values -= np.array(card.mean, dtype=np.float32)
+        values -= mean
     if any(one != 1 for one in card.std):
-        values /= np.array(card.std, dtype=np.float32)
-    return values.astype(dtype, copy=False)
-
-
-def laid_out(batch: Array, card: InputCard) -> Array:
-    """Move the colours where the network wants them; the result is contiguous, as onnxruntime asks."""
-    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2) if card.layout == "nchw" else batch)
+        values /= std
 
 
 def _overlap(shift: int, content: int, picture: int) -> slice:

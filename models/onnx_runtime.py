@@ -87,7 +87,9 @@ class OnnxNetwork:
         typed = {name: value.astype(self.inputs[name].dtype, copy=False) for name, value in feeds.items()}
         size = self._batch_size or rows
         parts = [self._run_rows(typed, start, min(start + size, rows), size) for start in range(0, rows, size)]
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in self.output_names}
+        outputs = parts[0]
+        if len(parts) > 1:
+            outputs = {name: np.concatenate([part[name] for part in parts]) for name in self.output_names}
         for name, value in outputs.items():
             if value.dtype == np.float16:
                 outputs[name] = value.astype(np.float32)
