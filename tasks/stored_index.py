@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,9 +81,8 @@ def index_from_bytes(data: bytes, sha256: str) -> VideoIndex:
     try:
         table = pa.ipc.open_file(data).read_all()
         about = json.loads((table.schema.metadata or {})[b"reelmill"])
-        pts, key_pts, leading = (
-            table[name].combine_chunks().flatten().to_numpy() for name in ("pts", "key_pts", "leading")
-        )
+        columns: list[Any] = [table[name].combine_chunks() for name in ("pts", "key_pts", "leading")]
+        pts, key_pts, leading = (column.flatten().to_numpy() for column in columns)
         index = VideoIndex(
             pts=np.cumsum(pts),
             key_pts=np.cumsum(key_pts),
