@@ -5,7 +5,7 @@ Imports neither torch nor transformers: the parent runs where no GPU is. Plain f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,8 @@ def counts(summary: ResultSummary) -> dict[str, Any]:
     }
 
 
-def summary_table(spec: JobSpec, summary: ResultSummary, uri: str) -> str:
-    """The markdown of a finished job: what it looked at, and how many frames each model spoke of."""
+def summary_table(spec: JobSpec, summary: ResultSummary, uri: str, runs: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The markdown of a finished job: what it looked at, how many frames each model spoke of, who set the pace."""
     video, facts = spec.video, spec.video.facts
     rows = [
         f"| {model.key} | {model.model.inference_type} | {model.model.model_version or ''} "
@@ -154,8 +154,20 @@ def summary_table(spec: JobSpec, summary: ResultSummary, uri: str) -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
+            *(line for run in runs if run.get("pace") for line in (pace_text(run), "")),
             f"Result: `{uri}`",
         ]
+    )
+
+
+def pace_text(run: Mapping[str, Any]) -> str:
+    """Say of one GPU run who was the slowest, and for how long the others waited."""
+    waited = ", ".join(
+        f"{key} {times.get('waiting_for_frames_s', 0):.1f} s for frames" for key, times in run["models"].items()
+    )
+    blocked_s = run["extraction"].get("waiting_for_models_s", 0)
+    return (
+        f"On {run['device']} **{run['pace']}** set the pace. Waited: decoding {blocked_s:.1f} s for models, {waited}."
     )
 
 
@@ -173,5 +185,6 @@ def publish_result(spec: JobSpec) -> ResultSummary:
     store = open_store()
     summary = publish(store, spec, JobSettings())
     uri = output_uri(store, spec.result_prefix)
-    create_markdown_artifact(summary_table(spec, summary, uri), key=f"summary-{spec.job_id}")
+    runs = run_facts(read_heartbeats(store, spec.job_id))
+    create_markdown_artifact(summary_table(spec, summary, uri, runs), key=f"summary-{spec.job_id}")
     return summary

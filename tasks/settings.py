@@ -83,7 +83,8 @@ class DecodeSettings(BaseSettings):
     memory_limit_bytes: int = Field(default=8 * 2**30, gt=0)
     """Address space of one decode worker."""
     workers: int = Field(default=0, ge=0)
-    """Workers that decode one video at the same time; 0 is one for each core that no model computes on."""
+    """Workers that decode at the same time at most, started while models wait for frames; 0 is one for each core, less
+    one where models run on a GPU."""
     segment_s: float = Field(default=120.0, gt=0)
     """Wanted length of a segment; segments end at keyframes."""
     segment_samples: int = Field(default=2000, ge=1)
@@ -106,7 +107,7 @@ class InferenceSettings(BaseSettings):
     precision: Precision = "auto"
     """Used where a catalog entry names none."""
     lanes: int = Field(default=0, ge=0)
-    """Batches of one model that are worked on at the same time; 0 is one for each core of a CPU, and two on a GPU."""
+    """Batches of one model worked on at the same time; 0 is one for each core of a CPU, 8 at most, and two on a GPU."""
     torch_threads: int = Field(default=0, ge=0)
     """Threads of torch in each lane; 0 shares the cores out."""
 

@@ -119,6 +119,7 @@ def test_progress_and_summary_are_artifacts_of_the_run(request_for) -> None:
     assert artifacts["progress"] == 100.0
     assert "tiny-classifier" in artifacts["markdown"]
     assert flow_run.labels["output_uri"] in artifacts["markdown"]
+    assert "set the pace. Waited: decoding " in artifacts["markdown"]
 
 
 def test_the_same_request_again_uses_every_shard_as_it_stands(store, request_for) -> None:
