@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from models.column_rows import Row, checked, derived_id, frame_fields, present, with_time
-from models.elements import Element
+import numpy as np
+
+from models.arrow_arrays import filled, list_values, lists, structs, texts
+from models.column_rows import ElementColumns, Row, checked, frame_fields, frame_images, present
+from models.derived_ids import derived_ids
+from models.elements import Element, ImageSize
+from models.json_texts import row_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 
-class BoxColumns:
+class BoxColumns(ElementColumns):
     """object-detection; types with more in each box add to `fields` and `keys`."""
 
     keys: ClassVar[tuple[str, ...]] = (
@@ -35,13 +42,35 @@ class BoxColumns:
         numbers = dict.fromkeys(("x", "y", "width", "height", "confidence"), pa.float64())
         return {**numbers, "class": pa.string(), "class_id": pa.int64(), "detection_id": pa.string()}
 
+    @cache  # noqa: B019 - one object of each class lives, as long as the process
     def schema(self) -> pa.Schema:
         """Columns `time`, `image`, `predictions`."""
         import pyarrow as pa
 
+        return pa.schema([*frame_fields(), ("predictions", pa.list_(self.box()))])
+
+    @cache  # noqa: B019
+    def box(self) -> pa.StructType:
+        """Give the type of a box."""
+        import pyarrow as pa
+
         fields = self.fields()
-        box = pa.struct([(key, fields[key]) for key in self.keys])
-        return pa.schema([*frame_fields(), ("predictions", pa.list_(box))])
+        return pa.struct([(key, fields[key]) for key in self.keys])
+
+    def of_boxes(self, image: ImageSize, counts: NDArray[np.int64], boxes: Mapping[str, Any]) -> pa.RecordBatch:
+        """Give a row for each of `counts`, the boxes of each frame, with what `boxes` says of their fields, in order.
+
+        Fields are arrays of one length, Arrow's or numpy's; those that are not there are null.
+        """
+        import pyarrow as pa
+
+        total = int(counts.sum())
+        columns = {
+            "image": frame_images(image, len(counts)),
+            "predictions": lists(counts, structs(self.box(), boxes, total)),
+        }
+        schema = self.schema()
+        return pa.RecordBatch.from_arrays(filled(schema, columns, len(counts)), schema=schema)
 
     def to_row(self, element: Element) -> Row:
         """Give the element as it is, once its keys are found to be the format's."""
@@ -57,13 +86,19 @@ class BoxColumns:
         ]
         return cast("Element", element)
 
-    def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:
-        """Add `time`, and to each box the `detection_id` that its rank gives."""
-        stamped = with_time(element, time_s)
-        stamped["predictions"] = [
-            {**box, "detection_id": derived_id(id_seed, rank)} for rank, box in enumerate(stamped["predictions"])
-        ]
-        return cast("Element", stamped)
+    def stamped(self, rows: pa.RecordBatch, time_s: float, id_seeds: Sequence[str]) -> pa.RecordBatch:
+        """Fill in `time`, and the `detection_id` that its rank gives to each box."""
+        rows = super().stamped(rows, time_s, id_seeds)
+        boxes: Any
+        counts, boxes = list_values(rows.column("predictions"))
+        ids = derived_ids(id_seeds, counts.tolist())
+        fields = {**dict(zip(self.keys, boxes.flatten(), strict=True)), "detection_id": ids}
+        named = lists(counts, structs(self.box(), fields, len(ids)))
+        return rows.set_column(rows.schema.get_field_index("predictions"), "predictions", named)
+
+    def json_texts(self, rows: pa.RecordBatch) -> list[bytes]:
+        """Give the JSON of each row's element."""
+        return row_texts(rows)
 
 
 class InstanceColumns(BoxColumns):
@@ -108,3 +143,19 @@ class KeyPointColumns(BoxColumns):
         numbers = [(key, pa.float64()) for key in ("x", "y", "confidence")]
         point = pa.struct([*numbers, ("class", pa.string()), ("class_id", pa.int64())])
         return {**super().fields(), "keypoints": pa.list_(point)}
+
+    def key_points(
+        self, places: NDArray[np.float64], confidences: NDArray[np.float64], names: Sequence[str]
+    ) -> pa.ListArray[Any]:
+        """Give the field `keypoints` of n boxes: pixels `(n, k, 2)` and confidences `(n, k)` of k named points each."""
+        count, of_each = confidences.shape
+        numbers = np.tile(np.arange(of_each), count)
+        points = {
+            "x": places[..., 0].reshape(-1),
+            "y": places[..., 1].reshape(-1),
+            "confidence": confidences.reshape(-1),
+            "class": texts(names, numbers),
+            "class_id": numbers,
+        }
+        kind: Any = self.fields()["keypoints"]
+        return lists(np.full(count, of_each), structs(kind.value_type, points, len(numbers)))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from models.column_rows import Row, checked, frame_fields, present, with_time
-from models.elements import ClassificationElement, Element, MultiLabelElement
+from models.arrow_arrays import filled, lists, structs, texts
+from models.column_rows import ElementColumns, Row, checked, frame_fields, frame_images, present
+from models.elements import ClassificationElement, Element, ImageSize, MultiLabelElement
+from models.json_texts import row_texts
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 CLASS_KEYS = ("class", "class_id", "confidence")
 
@@ -21,7 +25,7 @@ def class_scores() -> pa.DataType:
     return pa.list_(pa.struct([("class", pa.string()), ("class_id", pa.int64()), ("confidence", pa.float64())]))
 
 
-class ClassificationColumns:
+class ClassificationColumns(ElementColumns):
     """classification: `predictions` is a list of classes in the columns, for one label and for many.
 
     A row with `predicted_classes` holds an element of many labels, whose JSON has a dict by class name in that place.
@@ -40,6 +44,28 @@ class ClassificationColumns:
                 ("predicted_classes", pa.list_(pa.string())),
             ]
         )
+
+    def of_classes(
+        self, image: ImageSize, class_ids: NDArray[np.int64], confidences: NDArray[np.float64], names: Sequence[str]
+    ) -> pa.RecordBatch:
+        """Give rows of one label for n frames of one size, from `(n, k)` class ids and confidences, the best first."""
+        import pyarrow as pa
+
+        count, of_each = class_ids.shape
+        scores = {
+            "class": texts(names, class_ids.reshape(-1)),
+            "class_id": class_ids.reshape(-1),
+            "confidence": confidences.reshape(-1),
+        }
+        kind: Any = class_scores()
+        columns = {
+            "image": frame_images(image, count),
+            "predictions": lists([of_each] * count, structs(kind.value_type, scores, class_ids.size)),
+            "top": texts(names, class_ids[:, 0]),
+            "confidence": confidences[:, 0],
+        }
+        schema = self.schema()
+        return pa.RecordBatch.from_arrays(filled(schema, columns, count), schema=schema)
 
     def to_row(self, element: Element) -> Row:
         """Name the class inside each score; an element of many labels has it as the dict's key."""
@@ -64,6 +90,8 @@ class ClassificationColumns:
         element["predicted_classes"] = row["predicted_classes"]
         return cast("MultiLabelElement", element)
 
-    def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:  # noqa: ARG002 - classes have no ids
-        """Add `time`."""
-        return cast("ClassificationElement", with_time(element, time_s))
+    def json_texts(self, rows: pa.RecordBatch) -> list[bytes]:
+        """Give the JSON of each row's element; many labels are a dict by name, which is no struct."""
+        if rows.column("predicted_classes").null_count < len(rows):
+            return super().json_texts(rows)
+        return row_texts(rows)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.class_columns import ClassificationColumns
 from models.detections import image_size
 from models.elements import ClassificationElement, ImageSize, MultiLabelElement
 from models.onnx_folder import is_onnx_folder
@@ -16,9 +17,12 @@ from models.transformers_model import TransformersModel
 from models.vision_model import Frame
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.onnx_models import OnnxClassifier
 
 _CONFIDENCE_DECIMALS = 6
+_COLUMNS = ClassificationColumns()
 _MANY_LABELS = "multi_label_classification"
 """`problem_type` of configurations whose classes do not exclude each other."""
 
@@ -42,12 +46,16 @@ class Classification(TransformersModel):
 
     def predict(self, frames: Sequence[Frame]) -> list[ClassificationElement | MultiLabelElement]:
         """Give one element per frame: every class with its softmax score, or with its sigmoid score."""
+        return cast("list[ClassificationElement | MultiLabelElement]", _COLUMNS.elements(self.predict_rows(frames)))
+
+    def predict_rows(self, frames: Sequence[Frame]) -> pa.RecordBatch:
+        """Give the same as columns."""
         image, params = image_size(frames[0]), self._params
         scores, many = self._scores(frames)
         names = (self._onnx or self.loaded).class_names
         if many:
-            return [many_labels(one, names, image, params.confidence) for one in scores]
-        return [one_label(one, names, image, params.top_k) for one in scores]
+            return _COLUMNS.rows([many_labels(one, names, image, params.confidence) for one in scores])
+        return _COLUMNS.of_classes(image, *sorted_classes(scores, params.top_k), names)
 
     def _scores(self, frames: Sequence[Frame]) -> tuple[NDArray[np.float32], bool]:
         """`(n, classes)`, and whether a frame may have several of the classes."""
@@ -58,17 +66,22 @@ class Classification(TransformersModel):
         return (logits.sigmoid() if many else logits.softmax(dim=-1)).cpu().numpy(), many
 
 
+def sorted_classes(scores: NDArray[np.float32], top_k: int | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Sort softmax `scores` `(n, classes)`; gives the class ids of each, the best first, and their confidences."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    return order, np.take_along_axis(scores, order, axis=1).astype(np.float64).round(_CONFIDENCE_DECIMALS)
+
+
 def one_label(
     scores: NDArray[np.float32], names: Sequence[str], image: ImageSize, top_k: int | None
 ) -> ClassificationElement:
     """Sort softmax `scores` (classes,), the best first, all of them or `top_k`."""
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    confidences = scores[order].astype(np.float64).round(_CONFIDENCE_DECIMALS).tolist()
+    order, confidences = (one[0].tolist() for one in sorted_classes(scores[None], top_k))
     return {
         "image": image,
         "predictions": [
             {"class": names[class_id], "class_id": class_id, "confidence": confidence}
-            for class_id, confidence in zip(order.tolist(), confidences, strict=True)
+            for class_id, confidence in zip(order, confidences, strict=True)
         ],
         "top": names[order[0]],
         "confidence": confidences[0],

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.clip_columns import EmbeddingColumns
 from models.elements import EmbeddingElement
 from models.onnx_folder import is_onnx_folder
 from models.vision_model import Frame, Precision
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.request import InferenceParams
 
 
@@ -55,8 +58,17 @@ class ClipEmbedImage:
 
     def predict(self, frames: Sequence[Frame]) -> list[EmbeddingElement]:
         """Give one flat list of floats per frame."""
+        return [one.tolist() for one in self._embeddings(frames)]
+
+    def predict_rows(self, frames: Sequence[Frame]) -> pa.RecordBatch:
+        """Give the same as columns."""
+        return EmbeddingColumns().of_numbers(self._embeddings(frames))
+
+    def _embeddings(self, frames: Sequence[Frame]) -> NDArray[np.float64]:
+        """`(n, length)`."""
         assert self._network is not None, "setup comes before predict"
-        return [shortest_decimals(one) for one in self._network.embed(frames)]
+        embedded = self._network.embed(frames)
+        return np.array(shortest_decimals(embedded.reshape(-1))).reshape(embedded.shape)
 
 
 def shortest_decimals(numbers: NDArray[np.float32]) -> list[float]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from models.arrow_arrays import lists
 from models.class_columns import CLASS_KEYS, class_scores
-from models.column_rows import ElementShapeError, Row, checked, present
+from models.column_rows import ElementColumns, ElementShapeError, Row, checked, present
 from models.elements import Element, SimilarityElement
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 _CLASSES = ("predictions", "top", "confidence")
 
 
-class EmbeddingColumns:
+class EmbeddingColumns(ElementColumns):
     """clip-embed-image: one column, a list of numbers."""
 
     def schema(self) -> pa.Schema:
@@ -23,6 +26,15 @@ class EmbeddingColumns:
         import pyarrow as pa
 
         return pa.schema([("embedding", pa.list_(pa.float64()))])
+
+    def of_numbers(self, embeddings: NDArray[np.float64]) -> pa.RecordBatch:
+        """Give rows from `(n, length)`."""
+        import pyarrow as pa
+
+        count, length = embeddings.shape
+        return pa.RecordBatch.from_arrays(
+            [lists([length] * count, pa.array(embeddings.reshape(-1)))], schema=self.schema()
+        )
 
     def to_row(self, element: Element) -> Row:
         """Give the list its name. Raises `ElementShapeError` for anything but a flat list."""
@@ -34,12 +46,16 @@ class EmbeddingColumns:
         """Give the flat list."""
         return cast("Element", row["embedding"])
 
-    def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:  # noqa: ARG002 - a list has no place
-        """Give the element as it is."""
-        return element
+    def json_texts(self, rows: pa.RecordBatch) -> list[bytes]:
+        """Give the JSON of each row's list."""
+        import orjson
+
+        return [
+            orjson.dumps(one.values.to_numpy(), option=orjson.OPT_SERIALIZE_NUMPY) for one in rows.column("embedding")
+        ]
 
 
-class SimilarityColumns:
+class SimilarityColumns(ElementColumns):
     """clip-compare: numbers, the names of their prompts where they have names, and classes where asked for."""
 
     def schema(self) -> pa.Schema:
@@ -72,9 +88,3 @@ class SimilarityColumns:
         similarity, names = row["similarity"], row.get("similarity_names")
         element: Row = {"similarity": similarity if names is None else dict(zip(names, similarity, strict=True))}
         return cast("SimilarityElement", element | present(row, ("time", *_CLASSES)))
-
-    def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:  # noqa: ARG002 - prompts have no ids
-        """Add `time` behind the similarity."""
-        stamped = cast("Row", element)
-        others = {key: value for key, value in stamped.items() if key in _CLASSES}
-        return cast("SimilarityElement", {"similarity": stamped["similarity"], "time": time_s, **others})

@@ -1,13 +1,15 @@
-"""What every detector finds, whatever it runs on, and the boxes of an element made of it."""
+"""What every detector finds, whatever it runs on, and the boxes of elements made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrow_arrays import texts
 from models.elements import Detection, ImageSize
 from models.vision_model import Frame
 
@@ -48,24 +50,66 @@ def class_name(class_names: Sequence[str], class_id: int) -> str:
     return class_names[class_id] if 0 <= class_id < len(class_names) else str(class_id)
 
 
-def detections(found: FoundBoxes, class_names: Sequence[str], most: int) -> list[Detection]:
-    """Give the boxes of an element, at most `most`, the surest first, rounded to a thousandth of a pixel."""
-    order = found.surest(most)
-    boxes = found.boxes[order]
-    corners, opposite = boxes[:, :2], boxes[:, 2:]
-    places = np.concatenate([(corners + opposite) / 2, opposite - corners], axis=1).round(PIXEL_DECIMALS).tolist()
-    confidences = found.scores[order].round(CONFIDENCE_DECIMALS).tolist()
-    return [
-        {
-            "x": x,
-            "y": y,
-            "width": width,
-            "height": height,
-            "confidence": confidence,
-            "class": class_name(class_names, class_id),
-            "class_id": class_id,
+@dataclass(frozen=True)
+class RoundedBoxes:
+    """The boxes of a batch of frames as a result says them: frame after frame, the surest of each first.
+
+    Attributes:
+        counts: `(frames,)`: how many boxes each frame has, n together.
+        places: `(n, 4)`: x and y of the centre, width, height, to a thousandth of a pixel.
+        confidences: `(n,)`, 0 to 1.
+        class_ids: `(n,)` whole numbers.
+
+    """
+
+    counts: NDArray[np.int64]
+    places: NDArray[np.float64]
+    confidences: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if not self.counts.sum() == len(self.places) == len(self.confidences) == len(self.class_ids):
+            raise ValueError(
+                f"expected {self.counts.sum()} of each, got {len(self.places)} places, {len(self.confidences)} "
+                f"confidences and {len(self.class_ids)} classes"
+            )
+
+    def where(self, kept: NDArray[np.bool_]) -> RoundedBoxes:
+        """Those for which `kept` `(n,)` is true."""
+        frame_of = np.repeat(np.arange(len(self.counts)), self.counts)
+        counts = np.bincount(frame_of[kept], minlength=len(self.counts))
+        return RoundedBoxes(counts, self.places[kept], self.confidences[kept], self.class_ids[kept])
+
+    def columns(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """What a box's fields are in Arrow columns, `(n,)` each, under the format's names; without ids."""
+        different, which = np.unique(self.class_ids, return_inverse=True)
+        names = [class_name(class_names, class_id) for class_id in different.tolist()]
+        return {
+            **dict(zip(("x", "y", "width", "height"), self.places.T, strict=True)),
+            "confidence": self.confidences,
+            "class": texts(names, which),
+            "class_id": self.class_ids,
         }
-        for (x, y, width, height), confidence, class_id in zip(
-            places, confidences, found.class_ids[order].tolist(), strict=True
-        )
-    ]
+
+
+def rounded_boxes(found: Sequence[FoundBoxes], most: int) -> RoundedBoxes:
+    """Bring what was found in each frame into a result's order, at most `most` of each."""
+    orders = [one.surest(most) for one in found]
+    boxes, scores, class_ids = (
+        np.concatenate([values[order] for values, order in zip(every, orders, strict=True)])
+        for every in zip(*((one.boxes, one.scores, one.class_ids) for one in found), strict=True)
+    )
+    corners, opposite = boxes[:, :2], boxes[:, 2:]
+    return RoundedBoxes(
+        counts=np.array([len(order) for order in orders]),
+        places=np.concatenate([(corners + opposite) / 2, opposite - corners], axis=1).round(PIXEL_DECIMALS),
+        confidences=scores.round(CONFIDENCE_DECIMALS),
+        class_ids=class_ids,
+    )
+
+
+def detections(found: FoundBoxes, class_names: Sequence[str], most: int) -> list[Detection]:
+    """Give the boxes of one frame's element, at most `most`, the surest first."""
+    columns = rounded_boxes([found], most).columns(class_names)
+    each = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [cast("Detection", dict(zip(columns, values, strict=True))) for values in each]

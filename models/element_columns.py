@@ -1,25 +1,34 @@
 """How the elements of each inference type lie in Arrow columns, and the way back, exact to the last bit.
 
 `ELEMENT_COLUMNS` holds one entry for each type. A row is a dict with a key for each column of the entry's schema; a key
-that an element may lack is null in its row. This module knows nothing of frames, shards, stores or models.
+that an element may lack is null in its row. This module knows nothing of shards and stores.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.box_columns import BoxColumns, InstanceColumns, KeyPointColumns
 from models.class_columns import ClassificationColumns
 from models.clip_columns import EmbeddingColumns, SimilarityColumns
-from models.column_rows import ElementColumns, ElementShapeError, derived_id
-from models.elements import Element
+from models.column_rows import ElementColumns, ElementShapeError
+from models.derived_ids import derived_id
 from models.gaze_columns import GazeColumns
 from models.segmentation_columns import SegmentationColumns
+from models.vision_model import Frame, RowsModel, VisionModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ELEMENT_COLUMNS", "ElementColumns", "ElementShapeError", "all_finite", "derived_id", "stamp"]
+__all__ = [
+    "ELEMENT_COLUMNS",
+    "ElementColumns",
+    "ElementShapeError",
+    "all_finite",
+    "derived_id",
+    "predicted_rows",
+]
 
 ELEMENT_COLUMNS: dict[str, ElementColumns] = {
     "object-detection": BoxColumns(),
@@ -33,9 +42,18 @@ ELEMENT_COLUMNS: dict[str, ElementColumns] = {
 }
 
 
-def stamp(inference_type: str, element: Element, *, time_s: float, id_seed: str) -> Element:
-    """Stamp an element of `inference_type`; `KeyError` for a type without columns."""
-    return ELEMENT_COLUMNS[inference_type].stamp(element, time_s, id_seed)
+def predicted_rows(model: VisionModel, inference_type: str, frames: Sequence[Frame]) -> pa.RecordBatch:
+    """Give what the model says of each frame in the type's columns, by way of elements where it has no shorter one.
+
+    Raises `ElementShapeError`, and whatever the model raises.
+    """
+    if isinstance(model, RowsModel):
+        rows = model.predict_rows(frames)
+    else:
+        rows = ELEMENT_COLUMNS[inference_type].rows(model.predict(frames))
+    if len(rows) != len(frames):
+        raise ElementShapeError(f"The model gave {len(rows)} elements for {len(frames)} frames.")
+    return rows
 
 
 def all_finite(table: pa.Table) -> bool:

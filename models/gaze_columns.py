@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from models.column_rows import Row, checked, present
+from models.column_rows import ElementColumns, Row, checked, present
 from models.elements import Element, GazeElement
+from models.json_texts import row_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,7 +16,7 @@ _TIMES = ("time", "time_face_det", "time_gaze_det")
 _FACE_KEYS = ("x", "y", "width", "height", "confidence", "class", "class_id", "landmarks")
 
 
-class GazeColumns:
+class GazeColumns(ElementColumns):
     """gaze-detection: `predictions` is a list of faces with two angles each."""
 
     def schema(self) -> pa.Schema:
@@ -42,7 +43,6 @@ class GazeColumns:
         """Give a `GazeElement`."""
         return cast("GazeElement", present(row, ("predictions", *_TIMES)))
 
-    def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:  # noqa: ARG002 - faces have no ids
-        """Add `time` behind the predictions, before the times of its two parts."""
-        parts = {key: value for key, value in cast("Row", element).items() if key in _TIMES[1:]}
-        return cast("GazeElement", {"predictions": cast("Row", element)["predictions"], "time": time_s, **parts})
+    def json_texts(self, rows: pa.RecordBatch) -> list[bytes]:
+        """Give the JSON of each row's element."""
+        return row_texts(rows.select(["predictions", *_TIMES]))

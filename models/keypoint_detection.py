@@ -9,19 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from models.detections import image_size
-from models.elements import Detection, KeyPointElement
+import numpy as np
+
+from models.box_columns import KeyPointColumns
+from models.detections import RoundedBoxes, image_size
+from models.elements import KeyPointElement
 from models.object_detection import ObjectDetection
 from models.vision_model import Frame, ModelLoadError, Precision
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.pose_network import PoseNetwork
     from models.request import InferenceParams
 
 DETECTOR_FOLDER = "detector"
 PERSON = "person"
+_COLUMNS = KeyPointColumns()
 
 
 class KeyPointDetection:
@@ -57,18 +63,18 @@ class KeyPointDetection:
 
     def predict(self, frames: Sequence[Frame]) -> list[KeyPointElement]:
         """Give one element per frame: the detector's boxes, the surest first, each with its key points."""
-        assert self._pose is not None, "setup comes before predict"
-        found = [self._wanted(element["predictions"]) for element in self._detector.predict(frames)]
-        points = iter(self._pose.key_points(frames, found))
-        return [
-            {
-                "image": image_size(frames[0]),
-                "predictions": [{**box, "keypoints": next(points)} for box in boxes],
-            }
-            for boxes in found
-        ]
+        return cast("list[KeyPointElement]", _COLUMNS.elements(self.predict_rows(frames)))
 
-    def _wanted(self, boxes: list[Detection]) -> list[Detection]:
-        if not any(name.casefold() == PERSON for name in self._detector.class_names):
-            return boxes
-        return [box for box in boxes if box["class"].casefold() == PERSON]
+    def predict_rows(self, frames: Sequence[Frame]) -> pa.RecordBatch:
+        """Give the same as columns."""
+        assert self._pose is not None, "setup comes before predict"
+        boxes = self._wanted(self._detector.boxes(frames))
+        points = self._pose.key_points(frames, boxes)
+        columns = boxes.columns(self._detector.class_names)
+        columns["keypoints"] = _COLUMNS.key_points(*points, self._pose.point_names)
+        return _COLUMNS.of_boxes(image_size(frames[0]), boxes.counts, columns)
+
+    def _wanted(self, boxes: RoundedBoxes) -> RoundedBoxes:
+        names = self._detector.class_names
+        persons = [number for number, name in enumerate(names) if name.casefold() == PERSON]
+        return boxes.where(np.isin(boxes.class_ids, persons)) if persons else boxes

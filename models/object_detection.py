@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from models.detections import FoundBoxes, detections, image_size
+from models.box_columns import BoxColumns
+from models.detections import FoundBoxes, RoundedBoxes, image_size, rounded_boxes
 from models.elements import DetectionElement
 from models.onnx_folder import is_onnx_folder
 from models.vision_model import Frame, Precision
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.request import InferenceParams
+
+_COLUMNS = BoxColumns()
 
 
 class Detector(Protocol):
@@ -56,12 +61,17 @@ class ObjectDetection:
 
     def predict(self, frames: Sequence[Frame]) -> list[DetectionElement]:
         """Give one element per frame, the surest detection first."""
+        return cast("list[DetectionElement]", _COLUMNS.elements(self.predict_rows(frames)))
+
+    def predict_rows(self, frames: Sequence[Frame]) -> pa.RecordBatch:
+        """Give the same as columns."""
+        boxes = self.boxes(frames)
+        return _COLUMNS.of_boxes(image_size(frames[0]), boxes.counts, boxes.columns(self.class_names))
+
+    def boxes(self, frames: Sequence[Frame]) -> RoundedBoxes:
+        """Give the boxes of all frames as arrays."""
         assert self._detector is not None, "setup comes before predict"
-        names, most = self._detector.class_names, self._params.max_detections
-        return [
-            {"image": image_size(frames[0]), "predictions": detections(one, names, most)}
-            for one in self._detector.detect(frames)
-        ]
+        return rounded_boxes(self._detector.detect(frames), self._params.max_detections)
 
 
 def _detector(folder: Path, params: InferenceParams, precision: Precision) -> Detector:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.detections import CONFIDENCE_DECIMALS, PIXEL_DECIMALS
-from models.elements import Detection, KeyPoint
+from models.detections import CONFIDENCE_DECIMALS, PIXEL_DECIMALS, RoundedBoxes
 from models.frame_transfer import to_device
 from models.pose_crops import cut_out, windows_around
 from models.pose_heatmaps import points_in_cells, points_in_frame
@@ -56,24 +55,32 @@ class PoseNetwork:
         self._picture = (int(processor.size["height"]), int(processor.size["width"]))
         self._experts = int(getattr(config.backbone_config, "num_experts", 1))
 
-    def key_points(self, frames: Sequence[Frame], found: Sequence[Sequence[Detection]]) -> list[list[KeyPoint]]:
-        """Give the key points of every box of every frame, in order, in pixels of the frame."""
-        frame_of = np.repeat(np.arange(len(frames)), [len(boxes) for boxes in found])
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """The k names of an object's points, in the network's order."""
+        return self._loaded.class_names
+
+    def key_points(
+        self, frames: Sequence[Frame], boxes: RoundedBoxes
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the key points of every box of every frame: places `(n, k, 2)` in pixels of the frame, heat `(n, k)`.
+
+        Places are rounded to a thousandth of a pixel, heat is 0 to 1.
+        """
+        frame_of = np.repeat(np.arange(len(frames)), boxes.counts)
         if not len(frame_of):
-            return []
-        windows = windows_around(corners_and_sizes([box for boxes in found for box in boxes]), self._picture)
+            return np.zeros((0, len(self.point_names), 2)), np.zeros((0, len(self.point_names)))
+        windows = windows_around(corners_and_sizes(boxes.places), self._picture)
         pictures = to_device(frames, self._loaded.network.device)
-        points: list[list[KeyPoint]] = []
+        found: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         for start in range(0, len(windows), _OBJECTS_AT_A_TIME):
             part = windows.part(start, start + _OBJECTS_AT_A_TIME)
             crops = cut_out(pictures, frame_of[start : start + _OBJECTS_AT_A_TIME], part, self._picture)
             heatmaps = self._heatmaps(crops)
             cells, heat = points_in_cells(heatmaps)
-            places = points_in_frame(cells, part, (int(heatmaps.shape[-2]), int(heatmaps.shape[-1])))
-            points += [
-                named_points(*one, self._loaded.class_names) for one in zip(places, heat.clip(0, 1), strict=True)
-            ]
-        return points
+            found.append((points_in_frame(cells, part, (int(heatmaps.shape[-2]), int(heatmaps.shape[-1]))), heat))
+        places, heat = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return places.round(PIXEL_DECIMALS), heat.clip(0, 1).round(CONFIDENCE_DECIMALS)
 
     def _heatmaps(self, crops: torch.Tensor) -> torch.Tensor:
         """Run `(n, 3, height, width)` uint8 through the network; gives `(n, points, h, w)` float32."""
@@ -95,18 +102,6 @@ class PoseNetwork:
         return heatmaps
 
 
-def corners_and_sizes(boxes: Sequence[Detection]) -> NDArray[np.float64]:
-    """`(n, 4)`: left, top, width, height of an element's boxes."""
-    places = np.array([[box["x"], box["y"], box["width"], box["height"]] for box in boxes])
-    places[:, :2] -= places[:, 2:] / 2
-    return places
-
-
-def named_points(places: NDArray[np.float64], confidences: NDArray[np.float64], names: Sequence[str]) -> list[KeyPoint]:
-    """Give the key points of one object: `(k, 2)` pixels and `(k,)` confidences, in the network's order."""
-    return [
-        {"x": x, "y": y, "confidence": confidence, "class": names[number], "class_id": number}
-        for number, ((x, y), confidence) in enumerate(
-            zip(places.round(PIXEL_DECIMALS).tolist(), confidences.round(CONFIDENCE_DECIMALS).tolist(), strict=True)
-        )
-    ]
+def corners_and_sizes(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Left, top, width, height, `(n, 4)`, of boxes that are said by their centres."""
+    return np.concatenate([places[:, :2] - places[:, 2:] / 2, places[:, 2:]], axis=1)

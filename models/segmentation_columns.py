@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from models.column_rows import Row, checked, frame_fields, present, with_time
+from models.column_rows import ElementColumns, Row, checked, frame_fields, present
 from models.elements import Element, SegmentationElement
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _KEYS = ("segmentation_mask", "confidence_mask", "class_map", "present_class_ids")
 
 
-class SegmentationColumns:
+class SegmentationColumns(ElementColumns):
     """semantic-segmentation: what the JSON calls `predictions` is the column `segmentation`, a struct.
 
     `predictions` is a list in every other type. The class map is a list of names with their ids.
@@ -48,7 +48,3 @@ class SegmentationColumns:
         names = {str(name["class_id"]): name["class"] for name in masks["class_map"]}
         element["predictions"] = {key: names if key == "class_map" else masks[key] for key in _KEYS}
         return cast("SegmentationElement", element)
-
-    def stamp(self, element: Element, time_s: float, id_seed: str) -> Element:  # noqa: ARG002 - pixels have no ids
-        """Add `time`."""
-        return cast("SegmentationElement", with_time(element, time_s))

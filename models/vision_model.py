@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from models.elements import Element
 from models.errors import PermanentError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.request import InferenceParams
 
 Frame = NDArray[np.uint8]
@@ -42,4 +44,18 @@ class VisionModel(Protocol):
         """Give one element per frame, in order; all frames of a call have one shape.
 
         Elements carry neither `time` nor `detection_id`: both are filled in by whoever knows the clock and the frame.
+        """
+
+
+@runtime_checkable
+class RowsModel(Protocol):
+    """A model whose elements come as Arrow columns too: no Python object is made for what it finds.
+
+    Its `predict` gives the same elements, made of those columns.
+    """
+
+    def predict_rows(self, frames: Sequence[Frame]) -> pa.RecordBatch:
+        """Give one row per frame, in order, in the columns that `ELEMENT_COLUMNS` has for the type.
+
+        `time` and `detection_id` are null.
         """

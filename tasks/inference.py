@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from models.element_columns import stamp
-from models.elements import Element
+from models.element_columns import ELEMENT_COLUMNS, predicted_rows
 from models.errors import PermanentError
 from models.vision_model import VisionModel
 from tasks.batching import Batch, BatchFrame, FillingBatches, FixedBatches
@@ -18,16 +18,19 @@ from tasks.decoding import ExtractedFrame, SegmentEnd
 from tasks.frame_stream import StreamItem
 from tasks.lanes import Lanes, put_all
 from tasks.plans import Plan
-from tasks.shards import Outcome
+from tasks.segment_rows import SegmentRows
 from tasks.stage_times import StageTimes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 GIVE_UP_AFTER_FRAMES = 32
 """A model that failed on so many frames, and did well on none, is taken to fail on all."""
 
 _log = logging.getLogger(__name__)
 
-ShardSink = Callable[[int, Sequence[Outcome]], None]
-"""Takes a segment and its outcomes, one for each sample of its range, in order."""
+ShardSink = Callable[[int, "pa.Table"], None]
+"""Takes a segment and its outcomes in columns (`tasks.outcomes`), one for each sample of its range, in order."""
 
 
 class ModelFailedError(PermanentError):
@@ -57,16 +60,12 @@ class _OpenSegment:
     """Outcomes of one segment, filled in any order."""
 
     start: int
-    outcomes: list[Outcome | None]
+    rows: SegmentRows
     ended: bool = False
-    missing: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.missing = len(self.outcomes)
 
     @property
     def finished(self) -> bool:
-        return self.ended and not self.missing
+        return self.ended and not self.rows.missing
 
 
 class StreamInference:
@@ -136,7 +135,7 @@ class StreamInference:
         try:
             with self._cores:
                 started_s = time.perf_counter()
-                elements = self._model.predict([frame.pixels for frame in frames])
+                rows = predicted_rows(self._model, self._type, [frame.pixels for frame in frames])
                 taken_s = time.perf_counter() - started_s
         except Exception as error:
             if len(frames) > 1:
@@ -147,14 +146,12 @@ class StreamInference:
                 self._fail(frames[0], error)
             return
         self._times.add("inferring", taken_s / self._lane_count)
-        stamped = [
-            self._stamped(frame, element, taken_s / len(frames))
-            for frame, element in zip(frames, elements, strict=True)
-        ]
+        seeds = [self._id_seed(frame) for frame in frames]
+        stamped = ELEMENT_COLUMNS[self._type].stamped(rows, taken_s / len(frames), seeds)
         with self._lock:
             self._frames_good += len(frames)
-        for frame, element in zip(frames, stamped, strict=True):
-            self._settle(frame.share, frame.segment, frame.sample, element, None)
+        for row, frame in enumerate(frames):
+            self._settle(frame.share, frame.segment, frame.sample, (stamped, row))
 
     def _fail(self, frame: BatchFrame, error: Exception) -> None:
         offset = self._shares[frame.share].plan.frame_offset[frame.sample]
@@ -167,10 +164,9 @@ class StreamInference:
             raise ModelFailedError(f"the model failed on each of its first {self._frames_failed} frames ({reason}).")
         self._settle(frame.share, frame.segment, frame.sample, None, reason)
 
-    def _stamped(self, frame: BatchFrame, element: Element, time_s: float) -> Element:
+    def _id_seed(self, frame: BatchFrame) -> str:
         share = self._shares[frame.share]
-        offset = int(share.plan.frame_offset[frame.sample])
-        return stamp(self._type, element, time_s=time_s, id_seed=f"{share.id_seed}/{offset}")
+        return f"{share.id_seed}/{int(share.plan.frame_offset[frame.sample])}"
 
     def _settle_without_pixels(self, share: int, frame: ExtractedFrame) -> None:
         reason = frame.reason or "no pixels"
@@ -181,23 +177,18 @@ class StreamInference:
         share: int,
         segment: int,
         sample: int,
-        element: Element | None,
-        reason: str | None,
+        found: tuple[pa.RecordBatch, int] | None,
+        reason: str = "",
         *,
         passing: bool = False,
     ) -> None:
-        plan = self._shares[share].plan
-        outcome = Outcome(
-            frame_offset=int(plan.frame_offset[sample]),
-            time_offset=float(plan.time_offset[sample]),
-            element=element,
-            reason=reason,
-            passing=passing,
-        )
+        """Note a row of a stamped batch, or why there is none."""
         with self._lock:
             opened = self._segment(share, segment)
-            opened.outcomes[sample - opened.start] = outcome
-            opened.missing -= 1
+            if found is not None:
+                opened.rows.put(sample - opened.start, *found)
+            else:
+                opened.rows.put_null(sample - opened.start, reason, passing=passing)
             finished = opened.finished
         self._shares[share].advance(1)
         if finished:
@@ -213,8 +204,10 @@ class StreamInference:
 
     def _segment(self, share: int, segment: int) -> _OpenSegment:
         if (share, segment) not in self._open:
-            start, stop = self._shares[share].plan.segments[segment]
-            self._open[share, segment] = _OpenSegment(start=start, outcomes=[None] * (stop - start))
+            plan = self._shares[share].plan
+            start, stop = plan.segments[segment]
+            rows = SegmentRows(self._type, plan.frame_offset[start:stop], plan.time_offset[start:stop])
+            self._open[share, segment] = _OpenSegment(start, rows)
         return self._open[share, segment]
 
     def _put_to_writer(self, share: int, segment: int) -> None:
@@ -226,4 +219,4 @@ class StreamInference:
             opened = self._open.pop(place)
         share, segment = place
         with self._times.at("writing"):
-            self._shares[share].sink(segment, [outcome for outcome in opened.outcomes if outcome is not None])
+            self._shares[share].sink(segment, opened.rows.table())

@@ -6,25 +6,25 @@ Both are streams: what was written is not held. This module knows nothing of sto
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from models.element_columns import ELEMENT_COLUMNS
+from tasks.parquet_columns import repeating_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
-_ITEMS_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 65536
 
 
 class JsonLists:
-    """One JSON object of lists, written list by list; `with` closes the object.
-
-    Items go through orjson, which writes a NaN as null: keep such numbers out before.
-    """
+    """One JSON object of lists, written list by list; `with` closes the object."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Write into `file`, which stays open."""
@@ -40,18 +40,25 @@ class JsonLists:
         if error is None:
             self._file.write(b"}\n" if self._separator == b"," else b"{}\n")
 
-    def write(self, key: str, items: Iterable[Any]) -> None:
-        """Append the list called `key`; `items` is read a few hundred at a time."""
+    def write_json(self, key: str, parts: Iterable[bytes]) -> None:
+        """Append the list called `key`; each of `parts` is the JSON of one item or more, with commas between them."""
         import orjson
 
         self._file.write(self._separator + orjson.dumps(key) + b":[")
         self._separator = b","
         between = b""
-        remaining = iter(items)
-        while some := list(islice(remaining, _ITEMS_AT_ONCE)):
-            self._file.write(between + orjson.dumps(some)[1:-1])
+        for part in parts:
+            self._file.write(between + part)
             between = b","
         self._file.write(b"]")
+
+    def write_numbers(self, key: str, numbers: NDArray[Any]) -> None:
+        """Append the list called `key` of `numbers` `(n,)`, finite ones."""
+        import orjson
+
+        parts = (numbers[start : start + _NUMBERS_AT_ONCE] for start in range(0, len(numbers), _NUMBERS_AT_ONCE))
+        option = orjson.OPT_SERIALIZE_NUMPY
+        self.write_json(key, (orjson.dumps(np.ascontiguousarray(part), option=option)[1:-1] for part in parts))
 
 
 class ResultTable:
@@ -62,7 +69,9 @@ class ResultTable:
         import pyarrow.parquet as pq
 
         self.schema = result_schema(inference_types)
-        self._writer = pq.ParquetWriter(path, self.schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            path, self.schema, compression="zstd", use_dictionary=repeating_columns(self.schema)
+        )
 
     def __enter__(self) -> ResultTable:
         return self

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from models.elements import Element
 from models.errors import PermanentError
+from tasks.outcomes import is_ok, json_of_elements, null_table
 from tasks.result_files import JsonLists, ResultTable
-from tasks.shards import DamagedShardError, Outcome, elements_of, load_shard, outcome_table, shard_key
+from tasks.shards import DamagedShardError, load_shard, shard_key
 from tasks.store_interface import DiskFullError
 
 if TYPE_CHECKING:
@@ -134,35 +134,33 @@ def _write_predictions(store: Store, plan: SampledFrames, models: Sequence[Resul
         JsonLists(file) as lists,
         ResultTable(folder / PREDICTIONS_PARQUET, [model.inference_type for model in models]) as rows,
     ):
-        lists.write("frame_offset", (offset for part in _parts(plan.frame_offset) for offset in part.tolist()))
-        lists.write("time_offset", (offset for part in _parts(plan.time_offset) for offset in part.tolist()))
+        lists.write_numbers("frame_offset", plan.frame_offset)
+        lists.write_numbers("time_offset", plan.time_offset)
         for model, tally in zip(models, tallies, strict=True):
-            lists.write(model.key, _elements(store, plan, model, tally, rows))
+            lists.write_json(model.key, _elements(store, plan, model, tally, rows))
     return _summary(tallies, len(plan.frame_offset))
 
 
 def _elements(
     store: Store, plan: SampledFrames, model: ResultModel, tally: _Tally, rows: ResultTable
-) -> Iterator[Element | None]:
-    """Yield one model's list, and count and copy into `rows` each shard that it passes."""
+) -> Iterator[bytes]:
+    """Yield the JSON of one model's list in parts, and count and copy into `rows` each shard that it passes."""
     for start, stop in plan.segments:
         table = _outcomes(store, plan, model, start, stop)
         tally.add(start, table)
         rows.write(model.key, table)
-        yield from elements_of(table, model.inference_type)
+        yield from json_of_elements(table, model.inference_type)
 
 
 def _outcomes(store: Store, plan: SampledFrames, model: ResultModel, start: int, stop: int) -> pa.Table:
-    frame_offset, time_offset = plan.frame_offset[start:stop].tolist(), plan.time_offset[start:stop].tolist()
+    frame_offset, time_offset = plan.frame_offset[start:stop], plan.time_offset[start:stop]
     table = load_shard(store, model.fingerprint, start, stop, model.inference_type)
     if table is None:
         reason, passing = model.error or NOT_INFERRED, model.error is None
-        missing = [
-            Outcome(frame, time_s, element=None, reason=reason, passing=passing)
-            for frame, time_s in zip(frame_offset, time_offset, strict=True)
-        ]
-        return outcome_table(missing, model.inference_type)
-    if table["frame_offset"].to_pylist() != frame_offset or table["time_offset"].to_pylist() != time_offset:
+        return null_table(model.inference_type, frame_offset, time_offset, reason, passing=passing)
+    if (table["frame_offset"].to_numpy() != frame_offset).any() or (
+        table["time_offset"].to_numpy() != time_offset
+    ).any():
         raise DamagedShardError(
             f"The shard {shard_key(model.fingerprint, start, stop)} speaks of other frames than the job's plan; "
             "delete it from the store and submit the job again."
@@ -182,11 +180,13 @@ class _Tally:
 
     def add(self, start: int, table: pa.Table) -> None:
         """Count the outcomes of the samples from `start` on."""
-        heads = table.select(["status", "frame_offset", "reason", "passing"]).to_pylist()
-        for sample, head in enumerate(heads, start):
-            if head["status"] == "null":
-                self.is_null[sample] = True
-                self._add_failure(sample, head["frame_offset"], head["reason"], passing=head["passing"])
+        import numpy as np
+
+        nulls = np.flatnonzero(~is_ok(table))
+        self.is_null[start + nulls] = True
+        heads = table.select(["frame_offset", "reason", "passing"]).take(nulls).to_pylist()
+        for sample, head in zip((start + nulls).tolist(), heads, strict=True):
+            self._add_failure(sample, head["frame_offset"], head["reason"], passing=head["passing"])
 
     def _add_failure(self, sample: int, frame_offset: int, reason: str, *, passing: bool) -> None:
         last = self.failures[-1] if self.failures else None
@@ -229,11 +229,6 @@ def _job_json(job: dict[str, Any], summary: ResultSummary) -> bytes:
     if repeated := sorted(said.keys() & job.keys()):
         raise ValueError(f"job.json says {', '.join(repeated)} itself")
     return orjson.dumps(said | job, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def _parts(offsets: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Cut the list of a long video, which would weigh several times its array as Python objects."""
-    return (offsets[start : start + 4096] for start in range(0, len(offsets), 4096))
 
 
 def _require_segments_in_a_row(plan: SampledFrames) -> None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,9 +14,12 @@ from models.errors import PassingError, PermanentError, ReelmillError
 from tasks.job_spec import JobModel, JobSpec, SegmentGroup, digest, living_attempt, read_spec
 from tasks.plans import Plan, plan_from_bytes
 from tasks.progress import HeartbeatWriter
-from tasks.shards import Outcome, finished_shards, write_shard
+from tasks.shards import finished_shards, write_shard_table
 from tasks.store import Store
 from tasks.videos import video_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _log = logging.getLogger(__name__)
 
@@ -86,11 +89,11 @@ class RunShare:
         """The video on this machine's disk; asked for again, it keeps a cached copy from being dropped."""
         return video_file(self.store, self.spec.video, cache_dir)
 
-    def write_shard(self, model: JobModel, segment: int, outcomes: Sequence[Outcome]) -> None:
+    def write_shard(self, model: JobModel, segment: int, outcomes: pa.Table) -> None:
         """Write what a model says of a segment. Raises `SupersededError`, and what the store raises."""
         self.check_living()
         start, stop = self.plan.segments[segment]
-        write_shard(self.store, model.fingerprint, start, stop, model.model.inference_type, outcomes)
+        write_shard_table(self.store, model.fingerprint, start, stop, model.model.inference_type, outcomes)
         _log.info("wrote samples %d to %d of %s", start, stop, model.key)
 
     def give_up(self, key: str, error: BaseException) -> None:

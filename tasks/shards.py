@@ -6,16 +6,17 @@ together from it, but it never counts as finished work. This module knows nothin
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from models.element_columns import ELEMENT_COLUMNS, all_finite
-from models.elements import Element
+import numpy as np
+
+from models.element_columns import all_finite
 from models.errors import PermanentError
+from tasks.outcomes import Outcome, outcome_schema, outcome_table, outcomes_of, with_finite_elements
+from tasks.parquet_columns import repeating_columns
 from tasks.store_interface import KeyNotFoundError
 
 if TYPE_CHECKING:
@@ -23,32 +24,11 @@ if TYPE_CHECKING:
 
     from tasks.store_interface import Store
 
-NOT_FINITE = "the model gave a number that is not finite (NaN or infinity)"
 _FINISHED_NAME = re.compile(r"(\d+)-(\d+)\.parquet")
-_ROWS_AS_ELEMENTS = 256
-"""Rows that stand as Python objects at one time; those of a crowded frame weigh fifty times their Arrow columns."""
 
 
 class DamagedShardError(PermanentError):
     """A shard in the store cannot be read, or does not hold what its name says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one model made of one frame: an element, or the reason why there is none.
-
-    `passing` says that the cause may not come back when tried again.
-    """
-
-    frame_offset: int
-    time_offset: float
-    element: Element | None
-    reason: str | None = None
-    passing: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.element is None) != (self.reason is not None) or (self.passing and self.element is not None):
-            raise ValueError(f"frame {self.frame_offset} needs an element, or a reason why it has none, and not both")
 
 
 def shard_key(fingerprint: str, start: int, stop: int, *, retry: bool = False) -> str:
@@ -66,15 +46,25 @@ def finished_shards(store: Store, fingerprint: str) -> set[tuple[int, int]]:
 def write_shard(
     store: Store, fingerprint: str, start: int, stop: int, inference_type: str, outcomes: Sequence[Outcome]
 ) -> None:
+    """Write outcomes as `write_shard_table` does.
+
+    Raises `models.element_columns.ElementShapeError` for an element that is not of the type.
+    """
+    write_shard_table(store, fingerprint, start, stop, inference_type, outcome_table(outcomes, inference_type))
+
+
+def write_shard_table(
+    store: Store, fingerprint: str, start: int, stop: int, inference_type: str, outcomes: pa.Table
+) -> None:
     """Write the outcomes of samples `start` to `stop` atomically; the finished shard removes the one to be retried.
 
-    An element with a NaN or an infinity becomes a null with a reason. Raises `ValueError` when there is not one outcome
-    for each sample in order, `models.element_columns.ElementShapeError` for an element that is not of the type.
+    `outcomes` are rows as `tasks.outcomes` has them. An element with a NaN or an infinity becomes a null with a reason.
+    Raises `ValueError` when there is not one outcome for each sample in order.
     """
     _require_in_order(start, stop, outcomes)
     facts = {"fingerprint": fingerprint, "start": str(start), "stop": str(stop), "inference_type": inference_type}
-    table = _finite_table(outcomes, inference_type)
-    retry = any(outcome.passing for outcome in outcomes)
+    table = with_finite_elements(outcomes, inference_type)
+    retry = bool(np.any(table["passing"].to_numpy()))
     store.write(shard_key(fingerprint, start, stop, retry=retry), _parquet(table, facts))
     if not retry:
         store.delete([shard_key(fingerprint, start, stop, retry=True)])
@@ -83,8 +73,7 @@ def write_shard(
 def load_shard(store: Store, fingerprint: str, start: int, stop: int, inference_type: str) -> pa.Table | None:
     """Give a shard's table, the finished one before the one to be retried, or `None` where there is neither.
 
-    Columns: frame_offset, time_offset, status ("ok" or "null"), reason, passing, then the type's own. Raises
-    `DamagedShardError`, which names the shard.
+    Its columns are those of `tasks.outcomes`. Raises `DamagedShardError`, which names the shard.
     """
     finished, retry = (shard_key(fingerprint, start, stop, retry=retry) for retry in (False, True))
     for key in (finished, retry, finished):  # the second may give way to the first between two looks
@@ -101,73 +90,14 @@ def read_shard(store: Store, fingerprint: str, start: int, stop: int, inference_
     table = load_shard(store, fingerprint, start, stop, inference_type)
     if table is None:
         return
-    heads = table.select(["frame_offset", "time_offset", "reason", "passing"]).to_pylist()
-    for head, element in zip(heads, elements_of(table, inference_type), strict=True):
-        yield Outcome(head["frame_offset"], head["time_offset"], element, head["reason"], head["passing"])
+    yield from outcomes_of(table, inference_type)
 
 
-def elements_of(table: pa.Table, inference_type: str) -> Iterator[Element | None]:
-    """Yield each row's element, `None` where its status is null; a few hundred rows at a time are Python objects."""
-    columns = ELEMENT_COLUMNS[inference_type]
-    wanted = table.select(["status", *columns.schema().names])
-    for start in range(0, len(wanted), _ROWS_AS_ELEMENTS):
-        for row in wanted.slice(start, _ROWS_AS_ELEMENTS).to_pylist():
-            yield columns.to_element(row) if row["status"] == "ok" else None
-
-
-def outcome_schema(inference_type: str) -> pa.Schema:
-    """Give the columns of a shard of that type."""
-    import pyarrow as pa
-
-    heads = [
-        ("frame_offset", pa.int64()),
-        ("time_offset", pa.float64()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("passing", pa.bool_()),
-    ]
-    return pa.schema([*(pa.field(name, kind) for name, kind in heads), *ELEMENT_COLUMNS[inference_type].schema()])
-
-
-def outcome_table(outcomes: Sequence[Outcome], inference_type: str) -> pa.Table:
-    """Lay outcomes out in the columns of a shard. Raises `models.element_columns.ElementShapeError`."""
-    import pyarrow as pa
-
-    columns = ELEMENT_COLUMNS[inference_type]
-    rows: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        row: dict[str, Any] = {
-            "frame_offset": outcome.frame_offset,
-            "time_offset": outcome.time_offset,
-            "status": "null" if outcome.element is None else "ok",
-            "reason": outcome.reason,
-            "passing": outcome.passing,
-        }
-        rows.append(row if outcome.element is None else row | columns.to_row(outcome.element))
-    return pa.Table.from_pylist(rows, schema=outcome_schema(inference_type))
-
-
-def _require_in_order(start: int, stop: int, outcomes: Sequence[Outcome]) -> None:
+def _require_in_order(start: int, stop: int, outcomes: pa.Table) -> None:
     if not 0 <= start < stop or len(outcomes) != stop - start:
         raise ValueError(f"a shard of samples {start} to {stop} cannot hold {len(outcomes)} outcomes")
-    offsets = [outcome.frame_offset for outcome in outcomes]
-    if any(later <= earlier for earlier, later in itertools.pairwise(offsets)):
+    if np.any(np.diff(outcomes["frame_offset"].to_numpy()) <= 0):
         raise ValueError(f"the outcomes of samples {start} to {stop} do not stand in the order of their frames")
-
-
-def _finite_table(outcomes: Sequence[Outcome], inference_type: str) -> pa.Table:
-    table = outcome_table(outcomes, inference_type)
-    if all_finite(table):
-        return table
-    refused = [
-        outcome if all_finite(table.slice(row, 1)) else _without_element(outcome)
-        for row, outcome in enumerate(outcomes)
-    ]
-    return outcome_table(refused, inference_type)
-
-
-def _without_element(outcome: Outcome) -> Outcome:
-    return Outcome(outcome.frame_offset, outcome.time_offset, element=None, reason=NOT_FINITE)
 
 
 def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
@@ -176,7 +106,14 @@ def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
 
     facts = facts | {"written_at": datetime.now(UTC).isoformat()}
     with pa.BufferOutputStream() as sink:
-        pq.write_table(table.replace_schema_metadata(facts), sink, compression="zstd", write_page_checksum=True)
+        pq.write_table(
+            table.replace_schema_metadata(facts),
+            sink,
+            compression="zstd",
+            use_dictionary=repeating_columns(table.schema),
+            write_statistics=False,  # nobody searches a shard, and checksums do not cover them
+            write_page_checksum=True,
+        )
         return bytes(sink.getvalue())
 
 

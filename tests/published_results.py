@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tasks.results import ResultModel, ResultSummary, publish_results
-from tasks.shards import Outcome, write_shard
+from tasks.outcomes import Outcome
+from tasks.shards import write_shard
 from tasks.store import Store
 
 DETECTOR = ResultModel("detector", "object-detection", "d0" * 16)

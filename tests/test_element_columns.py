@@ -52,6 +52,9 @@ ELEMENTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+WITH_IDS = {"object-detection", "instance-segmentation", "keypoint-detection"}
+
+
 def through_arrow(inference_type: str, elements: list[Any]) -> list[Any]:
     columns = ELEMENT_COLUMNS[inference_type]
     table = pa.Table.from_pylist([columns.to_row(element) for element in elements], schema=columns.schema())
@@ -103,41 +106,85 @@ def test_keys_that_the_format_does_not_have_are_refused_rather_than_dropped(infe
         ELEMENT_COLUMNS[inference_type].to_row(element)
 
 
+def stamped(inference_type: str, *elements: Any, time_s: float, seeds: list[str]) -> list[Any]:
+    columns = ELEMENT_COLUMNS[inference_type]
+    rows = columns.stamped(columns.rows(elements), time_s, seeds)
+    assert all_finite(pa.Table.from_batches([rows]))
+    return columns.elements(rows)
+
+
+def ids(element: Any) -> list[str]:
+    return [one["detection_id"] for one in element["predictions"]]
+
+
 def test_a_stamp_adds_time_first_and_ids_that_depend_on_seed_and_rank_alone():
-    columns = ELEMENT_COLUMNS["object-detection"]
-    element = detection_element(box(), box(), box())
-    first = columns.stamp(element, 0.0125, "model:17")
-    assert list(first) == ["time", "image", "predictions"]
-    assert first["time"] == 0.0125
-    ids = [one["detection_id"] for one in first["predictions"]]
-    assert len(set(ids)) == 3
-    assert ids == [one["detection_id"] for one in columns.stamp(element, 9.0, "model:17")["predictions"]]
-    assert not set(ids) & {one["detection_id"] for one in columns.stamp(element, 0.0125, "model:18")["predictions"]}
-    assert list(first["predictions"][0])[-1] == "detection_id"
-    assert "detection_id" not in element["predictions"][0]
+    crowded, empty, again = stamped(
+        "object-detection",
+        detection_element(box(), box(), box()),
+        detection_element(),
+        detection_element(box(), box()),
+        time_s=0.0125,
+        seeds=["model:17", "model:18", "model:19"],
+    )
+    assert list(crowded) == ["time", "image", "predictions"]
+    assert crowded["time"] == 0.0125
+    assert list(crowded["predictions"][0])[-1] == "detection_id"
+    assert ids(crowded) == [derived_id("model:17", rank) for rank in range(3)]
+    assert ids(empty) == []
+    assert ids(again) == [derived_id("model:19", rank) for rank in range(2)]
 
 
 def test_stamping_again_replaces_time_and_ids():
+    [once] = stamped("object-detection", detection_element(box()), time_s=1.0, seeds=["a"])
+    [twice] = stamped("object-detection", once, time_s=2.0, seeds=["b"])
+    assert [twice] == stamped("object-detection", detection_element(box()), time_s=2.0, seeds=["b"])
+
+
+def test_rows_that_are_cut_out_of_others_get_ids_of_their_own_seeds():
     columns = ELEMENT_COLUMNS["object-detection"]
-    once = columns.stamp(detection_element(box()), 1.0, "a")
-    assert columns.stamp(once, 2.0, "b") == columns.stamp(detection_element(box()), 2.0, "b")
+    rows = columns.rows([random_detection_element(seed, boxes=seed) for seed in range(5)])
+    part = columns.elements(columns.stamped(rows.slice(2, 2), 0.5, ["a", "b"]))
+    assert [ids(element) for element in part] == [
+        [derived_id("a", rank) for rank in range(2)],
+        [derived_id("b", rank) for rank in range(3)],
+    ]
 
 
 @pytest.mark.parametrize("element", [classification_element(cat=0.5), multi_label_element(sky=0.5)])
 def test_a_stamp_on_a_classification_adds_time_and_nothing_else(element):
-    stamped = ELEMENT_COLUMNS["classification"].stamp(element, 0.5, "seed")
-    assert stamped == {"time": 0.5, **element}
-    assert next(iter(stamped)) == "time"
+    [made] = stamped("classification", element, time_s=0.5, seeds=["seed"])
+    assert made == {"time": 0.5, **element}
+    assert next(iter(made)) == "time"
 
 
 @pytest.mark.parametrize(("inference_type", "element"), ELEMENTS)
-def test_every_stamped_element_comes_back_and_is_finite(inference_type, element):
+def test_every_stamped_element_says_its_time_and_all_that_it_said_before(inference_type, element):
+    [made] = stamped(inference_type, element, time_s=0.125, seeds=["seed"])
+    if inference_type == "clip-embed-image":
+        assert made == element
+        return
+    assert made.pop("time") == 0.125
+    for one in made["predictions"] if inference_type in WITH_IDS else []:
+        assert one.pop("detection_id")
+    said = {key: value for key, value in element.items() if key != "time"}
+    if inference_type in WITH_IDS:
+        said["predictions"] = [{k: v for k, v in one.items() if k != "detection_id"} for one in said["predictions"]]
+    assert orjson.dumps(made) == orjson.dumps(said)
+
+
+@pytest.mark.parametrize(("inference_type", "element"), ELEMENTS)
+def test_json_is_what_orjson_writes_for_the_element(inference_type, element):
     columns = ELEMENT_COLUMNS[inference_type]
-    stamped = columns.stamp(element, 0.125, "seed")
-    table = pa.Table.from_pylist([columns.to_row(stamped)], schema=columns.schema())
-    assert all_finite(table)
-    assert orjson.dumps(columns.to_element(table.to_pylist()[0])) == orjson.dumps(stamped)
-    assert isinstance(stamped, list) or stamped["time"] == 0.125
+    rows = columns.stamped(columns.rows([element] * 3), 0.125, ["a", "b", "c"])
+    for some in (rows, rows.slice(1, 1), columns.rows([element])):
+        assert columns.json_texts(some) == [orjson.dumps(one) for one in columns.elements(some)]
+
+
+def test_json_of_different_elements_of_a_type_keeps_their_order():
+    for inference_type in ELEMENT_COLUMNS:
+        columns = ELEMENT_COLUMNS[inference_type]
+        elements = [element for of, element in ELEMENTS if of == inference_type]
+        assert columns.json_texts(columns.rows(elements)) == [orjson.dumps(element) for element in elements]
 
 
 def test_the_columns_of_all_types_fit_into_one_table():
@@ -160,7 +207,9 @@ def test_derived_ids_are_valid_uuids_of_version_8_and_never_change():
 @pytest.mark.parametrize("boxes", [0, 1, 40])
 def test_supervision_reads_a_detection_element_that_came_back(boxes):
     columns = ELEMENT_COLUMNS["object-detection"]
-    element = columns.stamp(random_detection_element(seed=boxes, boxes=boxes), 0.01, "seed")
+    [element] = columns.elements(
+        columns.stamped(columns.rows([random_detection_element(seed=boxes, boxes=boxes)]), 0.01, ["seed"])
+    )
     [back] = through_arrow("object-detection", [element])
     detections = supervision.Detections.from_inference(back)
     assert len(detections) == boxes

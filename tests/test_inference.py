@@ -13,6 +13,7 @@ import torch
 
 from tasks.decoding import ExtractedFrame, SegmentEnd
 from tasks.inference import GIVE_UP_AFTER_FRAMES, InferenceShare, ModelFailedError, StreamInference
+from tasks.outcomes import outcomes_of
 from tasks.plans import Plan
 from tasks.stage_times import StageTimes
 
@@ -76,12 +77,17 @@ def items(of: Plan, values=None, shapes=None):
         yield SegmentEnd(segment)
 
 
+def into(shards):
+    """A sink that keeps outcomes."""
+    return lambda segment, table: shards.__setitem__(segment, list(outcomes_of(table, "object-detection")))
+
+
 def run(of: Plan, stream, model=None, **options):
     shards, advanced = {}, []
     id_seed = options.pop("id_seed", "seed")
     settings = {"batch_size": 4, "deterministic": False} | options
     model = model or Brightness()
-    share = InferenceShare(of, id_seed, sink=shards.__setitem__, advance=advanced.append)
+    share = InferenceShare(of, id_seed, sink=into(shards), advance=advanced.append)
     StreamInference(model, [share], "object-detection", **settings).run((0, item) for item in stream)
     return shards, model, sum(advanced)
 
@@ -209,7 +215,7 @@ def test_batches_fill_across_the_videos_of_several_jobs_and_each_keeps_its_own()
     plans = [plan(3), plan(2, 2), plan(1)]
     shards: list[dict] = [{}, {}, {}]
     model = Brightness()
-    shares = [InferenceShare(of, f"seed {n}", sink=shards[n].__setitem__) for n, of in enumerate(plans)]
+    shares = [InferenceShare(of, f"seed {n}", sink=into(shards[n])) for n, of in enumerate(plans)]
     stream = [(n, item) for n, of in enumerate(plans) for item in items(of, values=range(20 + 10 * n, 30 + 10 * n))]
     StreamInference(model, shares, "object-detection", batch_size=4, deterministic=False).run(stream)
     assert model.batches == [4, 4]
@@ -277,7 +283,7 @@ def test_what_was_put_in_before_the_frames_stopped_is_finished() -> None:
         raise ConnectionError("gone")
 
     shards: dict = {}
-    share = InferenceShare(of, "seed", sink=shards.__setitem__)
+    share = InferenceShare(of, "seed", sink=into(shards))
     with pytest.raises(ConnectionError, match="gone"):
         StreamInference(Brightness(), [share], "object-detection", batch_size=4, deterministic=False).run(broken())
     assert {segment: confidences(outcomes) for segment, outcomes in shards.items()} == {0: [20, 21, 22, 23]}

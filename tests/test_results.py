@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import supervision
 
-from models.element_columns import ELEMENT_COLUMNS
+from models.element_columns import ELEMENT_COLUMNS, ElementColumns
 from models.errors import PassingError, PermanentError
 from tasks.results import NOT_INFERRED, ResultModel, ResultSummary, ScratchDirError, job_state
 from tasks.shards import DamagedShardError, shard_key, write_shard
@@ -335,7 +335,7 @@ def test_a_scratch_directory_that_is_none_is_an_error_that_says_so(local_store, 
         publish(local_store, SampledPlan(samples=1, segment=1), [DETECTOR], tmp_path / "file" / "scratch")
 
 
-class EmbeddingColumns:
+class EmbeddingColumns(ElementColumns):
     """A type whose element is a bare list of floats."""
 
     def schema(self) -> pa.Schema:
@@ -346,9 +346,6 @@ class EmbeddingColumns:
 
     def to_element(self, row: Any) -> Any:
         return row["embedding"]
-
-    def stamp(self, element: Any, time_s: float, id_seed: str) -> Any:
-        return element
 
 
 def test_a_new_type_of_any_shape_needs_one_entry_and_nothing_else(monkeypatch, local_store, scratch):

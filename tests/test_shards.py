@@ -7,15 +7,8 @@ import pytest
 
 from models.element_columns import ElementShapeError
 from tasks.local_store import LocalStore
-from tasks.shards import (
-    NOT_FINITE,
-    DamagedShardError,
-    Outcome,
-    finished_shards,
-    read_shard,
-    shard_key,
-    write_shard,
-)
+from tasks.outcomes import NOT_FINITE, Outcome
+from tasks.shards import DamagedShardError, finished_shards, read_shard, shard_key, write_shard
 from tests.element_builders import (
     box,
     classification_element,
