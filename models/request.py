@@ -208,6 +208,11 @@ class InferenceRequest(BaseModel):
         title="End (seconds)",
         description="Leave out samples at or after it. Empty runs to the end.",
     )
+    gpu_runs: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        title="GPU runs",
+        description="How many GPUs of a pool share the video's segments, some minutes of video each.",
+    )
 
     @field_validator("infer_fps")
     @classmethod

@@ -89,14 +89,23 @@ def shard_fingerprint(video_sha256: str, plan_hash: str, model: ResolvedModel) -
     return digest({"video": video_sha256, "plan": plan_hash, "model": model.fingerprint_parts()})
 
 
-def groups_by_pool(models: Sequence[ResolvedModel], segments: int, default_pool: str) -> tuple[SegmentGroup, ...]:
-    """One GPU run for each pool that the models name, each over all segments."""
+def groups_by_pool(
+    models: Sequence[ResolvedModel], segments: int, default_pool: str, gpu_runs: int = 1
+) -> tuple[SegmentGroup, ...]:
+    """Make `gpu_runs` groups of neighbouring segments for each pool that the models name, fewer of fewer segments."""
     keys_of_pool: dict[str, list[str]] = {}
     for model in models:
         keys_of_pool.setdefault(model.pool or default_pool, []).append(model.key)
+    runs = min(gpu_runs, segments)
+    parts = [(pool, tuple(keys), run) for pool, keys in keys_of_pool.items() for run in range(runs)]
     return tuple(
-        SegmentGroup(number=number, pool=pool, model_keys=tuple(keys), segments=tuple(range(segments)))
-        for number, (pool, keys) in enumerate(keys_of_pool.items())
+        SegmentGroup(
+            number=number,
+            pool=pool,
+            model_keys=keys,
+            segments=tuple(range(segments * run // runs, segments * (run + 1) // runs)),
+        )
+        for number, (pool, keys, run) in enumerate(parts)
     )
 
 
@@ -121,7 +130,7 @@ def make_spec(
         plan_key=plan_key(video.video_id, plan.hash),
         frames_total=len(plan.frame_offset),
         models=job_models,
-        groups=groups_by_pool(models, len(plan.segments), default_pool),
+        groups=groups_by_pool(models, len(plan.segments), default_pool, request.gpu_runs),
         request_fingerprint=digest([[model.key, model.fingerprint] for model in job_models]),
     )
 

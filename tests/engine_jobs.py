@@ -63,10 +63,12 @@ def run_jobs(
     return [published(store, spec) for spec in specs]
 
 
-def prepared(store: Store, video: Video, models: Sequence[dict[str, Any]], infer_fps: float | str) -> JobSpec:
-    """Freeze the spec of a job on a registered video."""
+def prepared(
+    store: Store, video: Video, models: Sequence[dict[str, Any]], infer_fps: float | str, **more: Any
+) -> JobSpec:
+    """Freeze the spec of a job on a registered video; `more` goes into the request."""
     request = InferenceRequest.model_validate(
-        {"video_id": video.video_id, "infer_fps": infer_fps, "models": list(models)}
+        {"video_id": video.video_id, "infer_fps": infer_fps, "models": list(models), **more}
     )
     return prepare(store, str(uuid4()), request, _SETTINGS, submitted_at=video.registered_at)
 
