@@ -84,8 +84,10 @@ def infer(
         embedded_prefect(verbose=verbose) as prefect,
     ):
         interruption.finally_do(prefect.remove)
+        from tasks.arrow_alone import load_arrow
         from tasks.store import open_store
 
+        load_arrow()
         store = open_store()
         with job_bar(store) as follow:
             source = source_of(store, video)

@@ -126,8 +126,10 @@ def register(
 ) -> None:
     """Put a video into the store, checked, and print its id."""
     from deployments.command_store import command_store
+    from tasks.arrow_alone import load_arrow
     from tasks.videos import register_file, register_url
 
+    load_arrow()
     store = command_store()
     is_url = video.startswith(("https://", "http://"))
     done = register_url(store, video) if is_url else register_file(store, Path(video).expanduser())

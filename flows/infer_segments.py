@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from tasks.arrow_alone import load_arrow
 from tasks.gpu_run import GpuRun, extract_frames, finish_run, infer_model
 from tasks.run_logs import log_to_run
 from tasks.run_shares import GroupAttempt
@@ -40,6 +41,7 @@ def infer_segments(job_id: str, group: int, attempt: int = 1, others: Sequence[G
 
     """
     log_to_run()
+    load_arrow()
     run = GpuRun.open(GroupAttempt(job_id=job_id, group=group, attempt=attempt), *others)
     if run.nothing_missing():
         return

@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 from flows.infer_segments import infer_segments
 from models.errors import ReelmillError
 from models.request import InferenceRequest
+from tasks.arrow_alone import load_arrow
 from tasks.gpu_dispatch import cancel_children, run_groups
 from tasks.job_progress import JobProgress
 from tasks.job_states import final_state, refused_state
@@ -49,6 +50,7 @@ def infer_video(request: InferenceRequest) -> Any:
     """
     redact_run_parameters()
     log_to_run()
+    load_arrow()
     settings = JobSettings()
     try:
         store = open_store()

@@ -12,6 +12,7 @@ from prefect.states import Failed
 from pydantic import Field
 
 from models.errors import ReelmillError
+from tasks.arrow_alone import load_arrow
 from tasks.run_parameters import redact_run_parameters
 from tasks.upload_steps import facts_text, register_video
 
@@ -41,6 +42,7 @@ def register_upload(
     """
     source = {"upload_id": upload_id, "input_url": input_url, "path": path, "file_name": file_name}
     redact_run_parameters()
+    load_arrow()
     try:
         video = register_video(source)
     except ReelmillError as error:
