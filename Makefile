@@ -26,8 +26,8 @@ lint: $(VENV)/.dev  ## Check style, formatting and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev  ## Measure speed, side by side with others.
-	$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/.bench  ## Measure whole jobs against their parts and against others (an hour on two cores; BENCH_ARGS chooses).
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 bench-decode: $(VENV)/.bench  ## Measure decoding against other readers (an hour on two cores; BENCH_ARGS chooses parts of it).
 	$(BIN)/python -m tests.benchmarks.decode_bench $(BENCH_ARGS)

@@ -1,115 +1,102 @@
-"""`make bench`: what a job costs against its parts, side by side in one run. Figures are printed, never asserted.
+"""`make bench`: what whole jobs cost against their parts and against others who do the same work, side by side.
 
-The engine is run without Prefect: decode only, model only on frames already in memory, and both over the stream.
+The engine runs without Prefect. Every measurement is a fresh process, figures are medians of rounds in which all take
+turns. Figures are printed, drawn and written as JSON, never asserted. Parts that were measured before with the same
+folder stay in its JSON, each with its date and machine. `BENCH_ARGS=--help` names the options.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
-import resource
-import statistics
 import sys
-import threading
 import time
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import torch
 from rich.console import Console
-from rich.table import Table
 
-from models.classification import Classification
-from models.request import InferenceParams
-from tasks.decoding import ExtractedFrame, extract
-from tasks.frame_stream import FrameStream
-from tasks.gpu_run import cpu_share
-from tasks.inference import StreamInference
-from tasks.plans import Plan, make_plan
-from tasks.probing import probe
+from tests.benchmarks.decode_machine import machine, versions
+from tests.benchmarks.job_chart import chart
+from tests.benchmarks.job_growth import growth, memory
+from tests.benchmarks.job_models import bench_models
+from tests.benchmarks.job_peer_sections import peers
+from tests.benchmarks.job_report import tables
+from tests.benchmarks.job_sections import Bench, ceilings, short_clips
 
-REPEATS = 3
-BATCH = 8
-
-
-def cpu_s() -> float:
-    """CPU seconds of this process and of its ended children (decode workers)."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def measured(work: Callable[[], object]) -> dict[str, float]:
-    """Medians of wall and CPU seconds over a few runs."""
-    walls, cpus = [], []
-    for _ in range(REPEATS):
-        wall, cpu = time.perf_counter(), cpu_s()
-        work()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(cpu_s() - cpu)
-    return {"wall_s": round(statistics.median(walls), 3), "cpu_s": round(statistics.median(cpus), 3)}
+PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "ceilings": lambda bench: ceilings(bench, with_jobs=False),
+    "job": lambda bench: ceilings(bench, with_jobs=True),
+    "clips": short_clips,
+    "peers": peers,
+    "growth": growth,
+    "memory": memory,
+}
+"""`job` measures the ceilings in the same rounds, and stands in the place of `ceilings`."""
+SCREEN = Console(width=None if sys.stdout.isatty() else 190)
 
 
-def decode(path: Path, plan: Plan) -> list[ExtractedFrame]:
-    """Every sample of the plan, in memory."""
-    return [item for item in extract(path, plan, range(len(plan.segments))) if isinstance(item, ExtractedFrame)]
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=["job", "clips", "peers", "growth", "memory"],
+        help="what to measure",
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of jobs and clips; figures are their medians")
+    parser.add_argument("--peer-repeats", type=int, default=3, help="rounds of peers and of growth")
+    parser.add_argument("--rates", type=int, nargs="+", default=[1, 5], help="frames a second, divisors of 30")
+    parser.add_argument("--minutes", type=int, default=10, help="length of the long video")
+    parser.add_argument("--samples", type=int, default=600, help="most samples of it; higher rates end earlier")
+    parser.add_argument("--clips", type=int, default=200, help="short clips of five seconds")
+    parser.add_argument("--peer-seconds", type=int, default=60, help="how much of the long video peers are given")
+    parser.add_argument("--growth-samples", type=int, default=320, help="samples of the largest of growing jobs")
+    parser.add_argument("--device", default="cpu", help="of torch: cpu, or cuda on a machine that has one")
+    parser.add_argument("--out", type=Path, default=Path("bench-out/jobs"), help="where table, chart and JSON go")
+    parser.add_argument("--cache", type=Path, default=Path("bench-out/files"), help="where videos are kept")
+    parser.add_argument("--report-only", action="store_true", help="measure nothing: draw again what was measured")
+    asked = parser.parse_args(arguments)
+    if any(30 % fps for fps in asked.rates):
+        parser.error("rates must divide 30, or peers would be given other frames")
+    return asked
 
 
-def job(path: Path, plan: Plan, model: Classification) -> int:
-    """Decode and infer over one stream, as a GPU run does; returns the number of outcomes."""
-    stream = FrameStream({"model": frozenset(range(len(plan.segments)))}, capacity=2 * BATCH)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the parts asked for, one after another; each is written as soon as it is there."""
+    asked = options(arguments)
+    out = asked.out.absolute()
+    (out / "scratch").mkdir(parents=True, exist_ok=True)
+    kept = out / "jobs.json"
+    parts: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    began_s = time.monotonic()
 
-    def produce() -> None:
-        for item in extract(path, plan, stream.segments()):
-            stream.publish(item)
-        stream.finish()
+    def tell(text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - began_s), 60)
+        SCREEN.print(f"{minutes:3d}:{seconds:02d}  {text}", markup=False, highlight=False)
 
-    outcomes: list[object] = []
-    producer = threading.Thread(target=produce)
-    producer.start()
-    StreamInference(
-        model,
-        plan,
-        "classification",
-        id_seed="benchmark",
-        batch_size=BATCH,
-        deterministic=False,
-        sink=lambda _segment, got: outcomes.extend(got),
-    ).run(stream.read("model"))
-    producer.join()
-    return len(outcomes)
-
-
-def main() -> None:
-    """Measure on the classifier and the street video of the assets."""
-    if "REELMILL_ASSETS" not in os.environ:
-        sys.exit("Set REELMILL_ASSETS to the folder of real weights and videos that the benchmark uses.")
-    assets = Path(os.environ["REELMILL_ASSETS"])
-    video = assets / "videos" / "bikes.mp4"
-    model = Classification(assets / "models" / "classification-efficientnet-lite0-hf", InferenceParams(top_k=5))
-    torch.set_num_threads(cpu_share(models=1))
-    model.setup("cpu")
-    _, index = probe(video)
-    plan = make_plan(index, infer_fps=Fraction(25))
-    frames = [frame.pixels for frame in decode(video, plan) if frame.pixels is not None]
-    model.predict(frames[:BATCH])
-
-    figures = {
-        "decode only": measured(lambda: decode(video, plan)),
-        "model only": measured(
-            lambda: [model.predict(frames[first : first + BATCH]) for first in range(0, len(frames), BATCH)]
-        ),
-        "whole job": measured(lambda: job(video, plan, model)),
-    }
-    for row in figures.values():
-        row["frames_per_s"] = round(len(frames) / row["wall_s"], 1)
-    parts_s = figures["decode only"]["wall_s"] + figures["model only"]["wall_s"]
-    ratio = round(figures["whole job"]["wall_s"] / parts_s, 3)
-    table = Table("what", "wall s", "CPU s", "frames/s", title=f"{video.name}, {len(frames)} frames, batch {BATCH}")
-    for name, row in figures.items():
-        table.add_row(name, *(str(row[column]) for column in ("wall_s", "cpu_s", "frames_per_s")))
-    Console().print(table)
-    Console().print_json(json.dumps({**figures, "whole / (decode + model)": ratio}))
+    models = bench_models(asked.cache)
+    bench = Bench(asked, models, asked.cache, out / "scratch", tell)
+    for name in [] if asked.report_only else asked.parts:
+        before = machine()
+        found = PARTS[name](bench)
+        parts["ceilings" if name == "job" else name] = {
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "options": {option: str(value) for option, value in vars(asked).items()},
+            "machine": {"before": before, "after": machine()},
+            "versions": versions(),
+            **found,
+        }
+        kept.write_text(json.dumps(parts, indent=1))
+    with (out / "jobs.txt").open("w") as file:
+        for screen in (SCREEN, Console(file=file, width=190)):
+            tables(parts, screen)
+    chart(parts, out / "jobs.png")
+    SCREEN.print(f"{out}/jobs.json, jobs.txt and jobs.png are written.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("av", "numpy", "opencv-python", "torch", "torchcodec", "decord2")
+_PACKAGES = (
+    "av",
+    "numpy",
+    "opencv-python",
+    "torch",
+    "torchcodec",
+    "decord2",
+    "transformers",
+    "onnxruntime",
+    "ray",
+)
 
 
 def machine() -> dict[str, Any]:

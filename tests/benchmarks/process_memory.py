@@ -34,16 +34,16 @@ def tree_bytes(pid: int) -> int:
 class PeakMemory:
     """Samples the memory of a process and its children from a thread of its own; `bytes` is the most seen."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, every_s: float = SAMPLE_EVERY_S) -> None:
         self.bytes = 0
-        self._pid = pid
+        self._pid, self._every_s = pid, every_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def _sample(self) -> None:
         while not self._over.is_set():
             self.bytes = max(self.bytes, tree_bytes(self._pid))
-            self._over.wait(SAMPLE_EVERY_S)
+            self._over.wait(self._every_s)
 
     def __enter__(self) -> PeakMemory:
         self._thread.start()
