@@ -6,6 +6,7 @@ What has a few thousand objects goes through here in a few calls, however many o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -59,9 +60,15 @@ def list_values(column: Any) -> tuple[NDArray[np.int64], pa.Array[Any]]:
 
 def texts(names: Sequence[str], places: NDArray[np.int64]) -> pa.Array[Any]:
     """Give the name at each of `places` `(n,)`."""
+    return _text_array(tuple(names)).take(places)
+
+
+@lru_cache(maxsize=64)
+def _text_array(names: tuple[str, ...]) -> pa.Array[Any]:
+    """A model's class names, which are the same for each of its batches."""
     import pyarrow as pa
 
-    return pa.array(names, pa.string()).take(places)
+    return pa.array(names, pa.string())
 
 
 def _typed(column: Any, kind: pa.DataType) -> Any:

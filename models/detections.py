@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +34,6 @@ class FoundBoxes:
 
     def __len__(self) -> int:
         return len(self.scores)
-
-    def surest(self, most: int) -> NDArray[np.int64]:
-        """Which of them to keep: at most `most`, the surest first, as they came where scores are equal."""
-        return np.argsort(-self.scores, kind="stable")[:most]
 
 
 def image_size(frame: Frame) -> ImageSize:
@@ -82,34 +78,56 @@ class RoundedBoxes:
 
     def columns(self, class_names: Sequence[str]) -> dict[str, Any]:
         """What a box's fields are in Arrow columns, `(n,)` each, under the format's names; without ids."""
-        different, which = np.unique(self.class_ids, return_inverse=True)
-        names = [class_name(class_names, class_id) for class_id in different.tolist()]
         return {
             **dict(zip(("x", "y", "width", "height"), self.places.T, strict=True)),
             "confidence": self.confidences,
-            "class": texts(names, which),
+            "class": _names(tuple(class_names), self.class_ids),
             "class_id": self.class_ids,
         }
 
 
+def _names(class_names: tuple[str, ...], class_ids: NDArray[np.int64]) -> Any:
+    """The name of each class id, as Arrow texts."""
+    if len(class_ids) and (class_ids.min() < 0 or class_ids.max() >= len(class_names)):
+        different, which = np.unique(class_ids, return_inverse=True)
+        return texts([class_name(class_names, class_id) for class_id in different.tolist()], which)
+    return texts(class_names, class_ids)
+
+
 def rounded_boxes(found: Sequence[FoundBoxes], most: int) -> RoundedBoxes:
     """Bring what was found in each frame into a result's order, at most `most` of each."""
-    orders = [one.surest(most) for one in found]
+    counts = np.array([len(one) for one in found])
     boxes, scores, class_ids = (
-        np.concatenate([values[order] for values, order in zip(every, orders, strict=True)])
-        for every in zip(*((one.boxes, one.scores, one.class_ids) for one in found), strict=True)
+        np.concatenate(every) for every in zip(*((one.boxes, one.scores, one.class_ids) for one in found), strict=True)
     )
+    order = np.lexsort((-scores, np.repeat(np.arange(len(found)), counts)))
+    if len(scores) and counts.max() > most:
+        rank = np.arange(len(scores)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order, counts = order[rank < most], counts.clip(max=most)
+    boxes = boxes[order]
     corners, opposite = boxes[:, :2], boxes[:, 2:]
     return RoundedBoxes(
-        counts=np.array([len(order) for order in orders]),
+        counts=counts,
         places=np.concatenate([(corners + opposite) / 2, opposite - corners], axis=1).round(PIXEL_DECIMALS),
-        confidences=scores.round(CONFIDENCE_DECIMALS),
-        class_ids=class_ids,
+        confidences=scores[order].round(CONFIDENCE_DECIMALS),
+        class_ids=class_ids[order],
     )
 
 
 def detections(found: FoundBoxes, class_names: Sequence[str], most: int) -> list[Detection]:
     """Give the boxes of one frame's element, at most `most`, the surest first."""
-    columns = rounded_boxes([found], most).columns(class_names)
-    each = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [cast("Detection", dict(zip(columns, values, strict=True))) for values in each]
+    boxes = rounded_boxes([found], most)
+    return [
+        {
+            "x": x,
+            "y": y,
+            "width": width,
+            "height": height,
+            "confidence": confidence,
+            "class": class_name(class_names, class_id),
+            "class_id": class_id,
+        }
+        for (x, y, width, height), confidence, class_id in zip(
+            boxes.places.tolist(), boxes.confidences.tolist(), boxes.class_ids.tolist(), strict=True
+        )
+    ]

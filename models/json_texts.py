@@ -69,10 +69,10 @@ def _struct_texts(fields: Sequence[tuple[str, Any]]) -> Any:
     for number, (key, column) in enumerate(there):
         # Commas stand on the side of the first field that is always there: what is left out takes its comma with it.
         before, after = ("," if number > always[0] else ""), ("," if number < always[0] else "")
-        texts = json_texts(column)
-        parts += (
-            [_joined(before + key, texts, after).fill_null("")] if column.null_count else [before + key, texts, after]
-        )
+        if column.null_count:
+            parts.append(_joined(before + key, json_texts(column), after).fill_null(""))
+        else:
+            parts += [before + key, *_parts_of(column), after]
     return _joined(*parts, "}")
 
 
@@ -103,6 +103,15 @@ def _list_texts(array: Any) -> Any:
 
     counts, values = list_values(array)
     return _joined("[", pc.binary_join(lists(counts, json_texts(values).fill_null("null")), ","), "]")
+
+
+def _parts_of(array: Any) -> list[Any]:
+    """What is joined to the JSON of an array without nulls: the quotes of plain texts can wait for their neighbours."""
+    import pyarrow as pa
+
+    if pa.types.is_string(array.type) and not _ESCAPED[_bytes_of(array)].any():
+        return ['"', array, '"']
+    return [json_texts(array)]
 
 
 def _quoted(array: Any) -> Any:
