@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.errors import PermanentError
+from models.kept_memory import keep_freed_memory
 from models.vision_model import ModelLoadError
 
 _log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class OnnxNetwork:
 
 
 def _session(path: Path, device: str) -> Any:
+    keep_freed_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = _ERRORS_ONLY

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from models.architectures import types_of
 from models.errors import PermanentError
 from models.image_processors import LOAD_ERRORS, in_one_line, load_image_processor
+from models.kept_memory import keep_freed_memory
 from models.preprocessing import Preprocessor
 from models.vision_model import Frame, ModelLoadError, Precision
 
@@ -108,6 +109,8 @@ def load_model(folder: Path, *, inference_type: str, auto_class: str, device: st
     labels = _labels(_checked_config(folder, inference_type))
     target = torch.device(device)
     dtype = resolve_precision(precision, target)
+    if target.type == "cpu":
+        keep_freed_memory()
     with _quiet():
         network = _network(folder, auto_class, dtype, inference_type)
         processor = load_image_processor(folder)
