@@ -10,11 +10,13 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from models.architectures import types_of
+from models.vision_model import ModelLoadError
 
 _IMPORTING = threading.RLock()
 
@@ -39,7 +41,7 @@ def importing() -> Iterator[None]:
 def import_runtime(folder: Path) -> None:
     """Import what runs the model that `folder` holds, and nothing that runs only others; loads no weights.
 
-    Raises `ModelLoadError` where the folder's configuration cannot be read.
+    Of a folder whose configuration cannot be read nothing is said here: the model's `setup` does that.
     """
     with importing():
         if import_module("models.onnx_folder").is_onnx_folder(folder):
@@ -47,6 +49,9 @@ def import_runtime(folder: Path) -> None:
             return
         import_module("transformers.modeling_utils")
         loading, transformers = import_module("models.transformers_loading"), import_module("transformers")
-        for architecture in loading.architectures_of(loading.read_config(folder)):
+        config: dict[str, Any] = {}
+        with suppress(ModelLoadError):
+            config = loading.read_config(folder)
+        for architecture in loading.architectures_of(config):
             if types_of([architecture]):
                 getattr(transformers, architecture, None)  # transformers imports a class when it is asked for

@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import State
 
 from models.errors import PermanentError
 from models.inference_types import vision_model_class
+from models.runtime_imports import import_runtime
 from tasks.compute_shares import ComputeShare, compute_share, frames_held, most_decoders
 from tasks.decode_workers import DecodeWorkers
 from tasks.decoding import ExtractedFrame, SegmentEnd, extract
@@ -309,11 +310,12 @@ def _inference_share(run: GpuRun, model: RunModel, number: int) -> InferenceShar
 
 
 def _set_up(run: GpuRun, model: RunModel) -> Any:
+    resolved = model.first.model
+    folder = model_folder(run.shares[0].store, resolved, run.cache_dir)
+    import_runtime(folder)
     import torch
 
     torch.set_num_threads(run.torch_threads)
-    resolved = model.first.model
-    folder = model_folder(run.shares[0].store, resolved, run.cache_dir)
     network = vision_model_class(resolved.inference_type)(folder, resolved.params, precision=resolved.precision)
     network.setup(run.device)
     return network
