@@ -8,6 +8,7 @@ from tests.benchmarks.job_rounds import Order, rounds
 from tests.benchmarks.job_sections import Bench
 from tests.benchmarks.long_videos import FPS as LONG_FPS
 from tests.benchmarks.long_videos import long_video
+from tests.benchmarks.process_memory import SAMPLE_EVERY_S
 
 FRAMES = (1, 4, 16)
 OBJECTS = (10, 100, 1000)
@@ -50,7 +51,7 @@ def memory(bench: Bench) -> dict[str, Any]:
         contestants[f"{length_s} s"] = bench.job(
             [[bench.names[0]]], videos=[video], fps=_MEMORY_FPS, rehearse=False, folder=str(bench.scratch / "memory")
         )
-    measured = rounds(contestants, 1, bench.tell)
+    measured = rounds(contestants, 1, bench.tell, memory_every_s=SAMPLE_EVERY_S)
     return {
         "packets": {f"{length_s} s": length_s * LONG_FPS for length_s in MEMORY_LENGTHS_S},
         "medians": {name: one.medians() for name, one in measured.items()},

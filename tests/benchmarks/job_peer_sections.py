@@ -41,8 +41,9 @@ def _side_by_side(bench: Bench, name: str, fps: int, trials: dict[str, Any]) -> 
             continue
         contestants[peer] = best
         if peer == PLAIN:
-            contestants[f"{PLAIN}, as first written"] = modes["grab False"]
-            if best is modes["grab False"]:
+            first = f"{PLAIN}, as first written"
+            contestants[first] = {**modes["read"], "found": _path(bench, name, first)}
+            if best is modes["read"]:
                 del contestants[peer]
     measured = rounds(contestants, bench.asked.peer_repeats, bench.tell)
     return {
@@ -56,24 +57,22 @@ def _side_by_side(bench: Bench, name: str, fps: int, trials: dict[str, Any]) -> 
 
 def _modes(bench: Bench, name: str, part: Order) -> dict[str, dict[str, Order]]:
     """Each peer's fair settings, of which the best one is measured."""
-    scratch = {"found": str(bench.scratch / "peer.json"), "model": bench.models[name].order}
-    plain = {
-        f"grab {grab}": {**part, **scratch, "work": _PLAIN_WORK[name], "grab": grab, "found": _path(bench, name, PLAIN)}
-        for grab in (False, True)
-    }
+    scratch = {"model": bench.models[name].order}
+    plain = {**part, **scratch, "work": _PLAIN_WORK[name], "found": _path(bench, name, PLAIN)}
     ray = {**part, **scratch, "work": "ray", "cores": cores(), "found": _path(bench, name, RAY)}
     shapes = ((1, 1), (1, 2), (2, 1)) if cores() > 1 else ((1, 1),)
     return {
-        PLAIN: plain,
+        PLAIN: {way: {**plain, "way": way} for way in ("read", "grab", "seek")},
         RAY: {
-            f"actors {actors}, threads {threads}": {**ray, "actors": actors, "threads": threads}
+            f"actors {actors}, threads {threads}, {way}": {**ray, "actors": actors, "threads": threads, "way": way}
             for actors, threads in shapes
+            for way in ("read", "seek")
         },
     }
 
 
 def _path(bench: Bench, name: str, peer: str) -> str:
-    return str(bench.scratch / f"{name}-{peer.replace(' ', '-').lower()}.json")
+    return str(bench.scratch / f"{name}-{peer.replace(',', '').replace(' ', '-').lower()}.json")
 
 
 def _agreements(bench: Bench, name: str, measured: dict[str, Measured]) -> dict[str, Any]:

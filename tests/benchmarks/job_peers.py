@@ -29,10 +29,15 @@ def wanted_frames(order: dict[str, Any]) -> range:
 
 
 def opencv_frames(order: dict[str, Any]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Number and BGR picture of each frame wanted: all are read, or those between are only decoded (`grab`)."""
+    """Number and BGR picture of each frame wanted.
+
+    The `way` there: `read` takes every frame, `grab` only decodes those between, `seek` jumps from one to the next.
+    """
     wanted, capture = wanted_frames(order), cv2.VideoCapture(order["path"])
-    for number in range(wanted.stop):
-        if order["grab"] and number not in wanted:
+    for number in wanted if order["way"] == "seek" else range(wanted.stop):
+        if order["way"] == "seek":
+            capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+        elif order["way"] == "grab" and number not in wanted:
             capture.grab()
             continue
         given, picture = capture.read()

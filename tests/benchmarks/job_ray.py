@@ -53,6 +53,7 @@ def ray_data(order: dict[str, Any]) -> Work:
             "start": start,
             "stop": min(start + per_range, wanted.stop),
             "step": wanted.step,
+            "way": order["way"],
             "gate": str(gate),
         }
         for start in range(0, wanted.stop, per_range)
@@ -84,7 +85,10 @@ def _boxes(text: str) -> list[Any]:
 
 
 def decoded_range(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The wanted frames of a range that begins at a keyframe, as `(height, width, 3)` uint8 RGB."""
+    """The wanted frames of a range that begins at a keyframe, as `(height, width, 3)` uint8 RGB.
+
+    Straight through the range (`read`), or from each frame's own keyframe (`seek`), whichever is the better `way`.
+    """
     import av
 
     while not Path(row["gate"]).exists():
@@ -92,13 +96,15 @@ def decoded_range(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with av.open(row["path"]) as container:
         stream = container.streams.video[0]
         ticks = Fraction(1, FPS) / stream.time_base
-        container.seek(round(row["start"] * ticks), stream=stream)
-        for frame in container.decode(stream):
-            number = round(frame.pts / ticks)
-            if number >= row["stop"]:
-                return
-            if number >= row["start"] and number % row["step"] == 0:
-                yield {"frame": number, "pixels": frame.to_ndarray(format="rgb24")}
+        wanted = range(row["start"], row["stop"], row["step"])
+        for start in wanted if row["way"] == "seek" else wanted[:1]:
+            container.seek(round(start * ticks), stream=stream)
+            for frame in container.decode(stream):
+                number = round(frame.pts / ticks)
+                if number in wanted:
+                    yield {"frame": number, "pixels": frame.to_ndarray(format="rgb24")}
+                if number >= (start if row["way"] == "seek" else wanted[-1]):
+                    break
 
 
 class Detector:

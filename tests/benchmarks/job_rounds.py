@@ -53,18 +53,18 @@ class Measured:
 
 def setting(order: Order) -> str:
     """What was chosen for a contestant, in words."""
-    names = ("workers", "lanes", "threads", "batch", "actors", "grab")
+    names = ("workers", "lanes", "threads", "batch", "actors", "way")
     return ", ".join(f"{name} {order[name]}" for name in names if name in order)
 
 
-def run_once(order: Order, *, watch_memory: bool = False) -> dict[str, Any]:
+def run_once(order: Order, *, watch_memory: bool = False, memory_every_s: float = _MEMORY_EVERY_S) -> dict[str, Any]:
     """Measure in a fresh process. A crash is a dict with nothing but `why`."""
     told = {**order, "asked_at_s": time.time()}
     command = [sys.executable, "-m", "tests.benchmarks.job_once", json.dumps(told)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as child:
-        memory = PeakMemory(child.pid, every_s=_MEMORY_EVERY_S)
+        memory = PeakMemory(child.pid, every_s=memory_every_s)
         try:
             if watch_memory:
                 with memory:
@@ -81,12 +81,14 @@ def run_once(order: Order, *, watch_memory: bool = False) -> dict[str, Any]:
     return figures | ({"peak_bytes": memory.bytes} if watch_memory else {})
 
 
-def rounds(contestants: Mapping[str, Order], repeats: int, tell: Tell) -> dict[str, Measured]:
+def rounds(
+    contestants: Mapping[str, Order], repeats: int, tell: Tell, *, memory_every_s: float = _MEMORY_EVERY_S
+) -> dict[str, Measured]:
     """Every contestant's runs, by name."""
     measured = {name: Measured(order) for name, order in contestants.items()}
     for number in range(repeats):
         for name, one in measured.items():
-            figures = run_once(one.order, watch_memory=number == 0)
+            figures = run_once(one.order, watch_memory=number == 0, memory_every_s=memory_every_s)
             if "why" in figures:
                 one.why = figures["why"]
                 tell(f"round {number + 1} of {repeats}, {name}: {one.why}")
