@@ -34,17 +34,19 @@ Trial = Callable[[int], tuple[float, int]]
 `torch.OutOfMemoryError`."""
 
 
-def batch_size_for(model: VisionModel, frame_shape: tuple[int, int, int], device: str, budget_bytes: int) -> int:
-    """Give how many frames of `frame_shape` (height, width, 3) go through `model` together, at least 1.
+def batch_size_for(
+    model: VisionModel, frame_shape: tuple[int, int, int], device: str, budget_bytes: int, most: int = MOST_FRAMES
+) -> int:
+    """Give how many frames of `frame_shape` (height, width, 3) go through `model` together, from 1 to `most`.
 
     `budget_bytes` is what the model may take on `device` beyond its weights (`device_budget_bytes`); on a CPU it bounds
     the frames themselves. Raises what the model raises, but for lack of memory.
     """
     if not device.startswith("cuda"):
-        return cpu_batch_size(math.prod(frame_shape), budget_bytes)
+        return min(most, cpu_batch_size(math.prod(frame_shape), budget_bytes))
     trial = _TrialOnCuda(model, frame_shape, torch.device(device))
     try:
-        return largest_that_pays(trial, budget_bytes)
+        return largest_that_pays(trial, budget_bytes, most)
     finally:
         torch.cuda.empty_cache()
 

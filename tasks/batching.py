@@ -46,8 +46,12 @@ class FillingBatches:
             return
         batch = self._filling.setdefault(frame.pixels.shape, [])
         batch.append(BatchFrame(share, frame.segment, frame.sample, frame.pixels))
-        if len(batch) == self._size:
+        if len(batch) >= self._size:
             yield self._filling.pop(frame.pixels.shape)
+
+    def limit(self, size: int) -> None:
+        """Make no larger batches from now on; any thread may say so."""
+        self._size = max(1, min(self._size, size))
 
     def rest(self) -> Iterator[Batch]:
         """Yield what is not full when no more comes."""
@@ -82,6 +86,9 @@ class FixedBatches:
                 alike = of_shape.setdefault(one.pixels.shape, [])
                 alike.append(BatchFrame(share, one.segment, one.sample, one.pixels))
         yield from of_shape.values()
+
+    def limit(self, size: int) -> None:
+        """Keep them as they are: another run has to come to the same ones."""
 
     def rest(self) -> Iterator[Batch]:
         """Yield nothing: what is not complete belongs to segments that have not ended."""

@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import State
 from models.errors import PermanentError
 from models.inference_types import vision_model_class
 from models.runtime_imports import import_runtime
+from models.vision_model import VisionModel
 from tasks.compute_shares import ComputeShare, compute_share, frames_held, most_decoders
 from tasks.decode_workers import DecodeWorkers
 from tasks.decoding import ExtractedFrame, SegmentEnd, extract
@@ -121,9 +122,17 @@ class GpuRun:
         """Threads of torch in each lane."""
         return self._compute.threads
 
+    @property
+    def batch_by_trial(self) -> bool:
+        """Whether each model's batch is found by trial; never where batches must be the same in every run."""
+        return not self.settings.batch_size and self.device.startswith("cuda") and not self.settings.deterministic
+
     def _frames_held(self) -> tuple[int, int]:
+        from tasks.batch_trial import MOST_FRAMES, cpu_batch_size
+
         frame_bytes = max(share.frame_bytes for share in self.shares)
-        return frames_held(self.settings.batch_size, self.lanes, frame_bytes, self.settings.frame_memory_bytes)
+        most = MOST_FRAMES if self.batch_by_trial else self.settings.batch_size or cpu_batch_size(frame_bytes)
+        return frames_held(most, self.lanes, frame_bytes, self.settings.frame_memory_bytes)
 
     def nothing_missing(self) -> bool:
         """Whether every shard of the run stands; says so in the heartbeats."""
@@ -272,12 +281,13 @@ def infer_stream(run: GpuRun, name: str) -> None:
         with run.setup_lock, times.at("setting_up"):
             run.phase(f"setting up {name}")
             network = _set_up(run, model)
+            batch_size = _batch_size(run, network)
             run.phase("inferring")
         StreamInference(
             network,
             [_inference_share(run, model, number) for number in range(len(run.shares))],
             model.first.model.inference_type,
-            batch_size=run.batch_size,
+            batch_size=batch_size,
             deterministic=settings.deterministic,
             lanes=run.lanes,
             cores=run.cores,
@@ -309,7 +319,7 @@ def _inference_share(run: GpuRun, model: RunModel, number: int) -> InferenceShar
     )
 
 
-def _set_up(run: GpuRun, model: RunModel) -> Any:
+def _set_up(run: GpuRun, model: RunModel) -> VisionModel:
     resolved = model.first.model
     folder = model_folder(run.shares[0].store, resolved, run.cache_dir)
     import_runtime(folder)
@@ -319,6 +329,17 @@ def _set_up(run: GpuRun, model: RunModel) -> Any:
     network = vision_model_class(resolved.inference_type)(folder, resolved.params, precision=resolved.precision)
     network.setup(run.device)
     return network
+
+
+def _batch_size(run: GpuRun, network: VisionModel) -> int:
+    """Frames that go through a model together; on a GPU a size that pays, unless one was asked for."""
+    if not run.batch_by_trial:
+        return run.batch_size
+    from tasks.batch_trial import batch_size_for, device_budget_bytes
+
+    facts = max(run.shares, key=lambda share: share.frame_bytes).spec.video.facts
+    budget = device_budget_bytes(run.device, run.lanes * len(run.models))
+    return batch_size_for(network, (facts.height, facts.width, 3), run.device, budget, run.batch_size)
 
 
 def _decode_settings(run: GpuRun) -> DecodeSettings:

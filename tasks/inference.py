@@ -33,6 +33,14 @@ ShardSink = Callable[[int, "pa.Table"], None]
 """Takes a segment and its outcomes in columns (`tasks.outcomes`), one for each sample of its range, in order."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a model failed for want of memory, in the words of torch or of onnxruntime."""
+    text = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("outofmemory", "out of memory", "bad_alloc")
+    )
+
+
 class ModelFailedError(PermanentError):
     """The model fails on every frame; its last error is in the text."""
 
@@ -140,6 +148,8 @@ class StreamInference:
         except Exception as error:
             if len(frames) > 1:
                 half = len(frames) // 2
+                if is_out_of_memory(error):
+                    self._batches.limit(half)
                 self._infer(frames[:half])
                 self._infer(frames[half:])
             else:

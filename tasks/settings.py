@@ -98,8 +98,8 @@ class InferenceSettings(BaseSettings):
 
     device: str = "auto"
     """`auto` is `cuda` where there is one, else `cpu`; or a torch device such as `cuda:1`."""
-    batch_size: int = Field(default=8, ge=1)
-    """Frames that go through a model together."""
+    batch_size: int = Field(default=0, ge=0)
+    """Frames that go through a model together; 0 is 8, and on a GPU as many as pay, found by trial."""
     frame_memory_bytes: int = Field(default=2**30, gt=0)
     """Decoded frames that wait or are worked on hold about this much at most; large ones make batches smaller."""
     deterministic: bool = False

@@ -166,9 +166,11 @@ class Cramped(Brightness):
     def __init__(self, room: int) -> None:
         super().__init__()
         self.room = room
+        self.refused = 0
 
     def predict(self, frames):
         if len(frames) > self.room:
+            self.refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return super().predict(frames)
 
@@ -178,6 +180,17 @@ def test_a_batch_too_large_for_memory_is_halved_until_it_fits() -> None:
     shards, model, _ = run(of, items(of), Cramped(2), batch_size=8)
     assert confidences(shards[0]) == list(range(20, 28))
     assert model.batches == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_what_ran_out_of_memory_once_is_not_tried_again(deterministic) -> None:
+    of = plan(160)
+    model = Cramped(2)
+    shards, _, _ = run(of, items(of, values=[20] * 160), model, batch_size=8, deterministic=deterministic)
+    assert len(shards[0]) == 160
+    assert model.batches == [2] * 80
+    # Deterministic batches must be those of every other run, so that each is too large at first.
+    assert model.refused == 60 if deterministic else model.refused < 20
 
 
 def test_a_single_frame_too_large_for_memory_says_so() -> None:
