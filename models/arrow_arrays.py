@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def filled(kind: Any, columns: Mapping[str, Any], length: int) -> list[pa.Array[Any]]:
     """Give an array of `length` for each field of the struct type or schema `kind`; null where `columns` has none.
 
-    Columns are Arrow arrays, or numpy ones of any number type. Raises `KeyError` for one that `kind` does not have.
+    Columns are Arrow arrays, lists, or numpy arrays of numbers. Raises `KeyError` for one that `kind` does not have.
     """
     import pyarrow as pa
 
@@ -74,4 +74,6 @@ def _text_array(names: tuple[str, ...]) -> pa.Array[Any]:
 def _typed(column: Any, kind: pa.DataType) -> Any:
     import pyarrow as pa
 
-    return pa.array(np.ascontiguousarray(column), kind) if isinstance(column, np.ndarray) else column
+    if isinstance(column, np.ndarray):
+        return pa.array(np.ascontiguousarray(column), kind)
+    return pa.array(column, kind) if isinstance(column, list) else column

@@ -130,6 +130,13 @@ class InstanceColumns(BoxColumns):
             "mask_format": pa.string(),
         }
 
+    def polygons(self, places: Sequence[NDArray[np.float64]]) -> pa.ListArray[Any]:
+        """Give the field `points` of n boxes, of each box `(points, 2)` pixels."""
+        kind: Any = self.fields()["points"]
+        every = np.concatenate([np.zeros((0, 2)), *places])
+        points = {"x": every[:, 0], "y": every[:, 1]}
+        return lists([len(one) for one in places], structs(kind.value_type, points, len(every)))
+
 
 class KeyPointColumns(BoxColumns):
     """keypoint-detection: each box has `keypoints`."""

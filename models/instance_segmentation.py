@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
+from models.box_columns import InstanceColumns
 from models.detections import image_size
 from models.elements import InstanceElement
-from models.instances import FoundInstances, instance_detections
+from models.instances import FoundInstances, instance_rows
 from models.onnx_folder import is_onnx_folder
 from models.query_masks import INSTANCE_READERS, found_instances, frame_logits, kind_of
 from models.segmenter_loading import UNIVERSAL, load_segmenter
@@ -17,6 +18,8 @@ from models.transformers_model import TransformersModel
 from models.vision_model import Frame, ModelLoadError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.onnx_segmenters import OnnxInstances
 
 
@@ -52,16 +55,18 @@ class InstanceSegmentation(TransformersModel):
 
     def predict(self, frames: Sequence[Frame]) -> list[InstanceElement]:
         """Give one element per frame, instances with at least the confidence asked for, the surest first."""
+        return cast("list[InstanceElement]", InstanceColumns().elements(self.predict_rows(frames)))
+
+    def predict_rows(self, frames: Sequence[Frame]) -> pa.RecordBatch:
+        """Give the same as columns."""
         params, names = self._params, (self._onnx or self.loaded).class_names
-        return [
-            {
-                "image": image_size(frame),
-                "predictions": instance_detections(
-                    found, names, image_size(frame), most=params.max_detections, mask_format=params.mask_format
-                ),
-            }
-            for frame, found in zip(frames, self._found(frames), strict=True)
-        ]
+        return instance_rows(
+            self._found(frames),
+            names,
+            image_size(frames[0]),
+            most=params.max_detections,
+            mask_format=params.mask_format,
+        )
 
     def _found(self, frames: Sequence[Frame]) -> list[FoundInstances]:
         if self._onnx is not None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.box_columns import InstanceColumns
 from models.detections import CONFIDENCE_DECIMALS, PIXEL_DECIMALS, class_name
 from models.elements import ImageSize, InstanceDetection
-from models.masks import MaskCrop, polygon, run_lengths
+from models.masks import MaskCrop, contour, run_lengths
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MaskFormat = Literal["polygon", "rle"]
+_COLUMNS = InstanceColumns()
 
 
 @dataclass(frozen=True)
@@ -44,55 +49,48 @@ class FoundInstances:
         return len(self.scores)
 
 
-def instance_detections(
-    found: FoundInstances, class_names: Sequence[str], image: ImageSize, *, most: int, mask_format: MaskFormat
-) -> list[InstanceDetection]:
-    """Give the predictions of an element, at most `most`, the surest first.
+def instance_rows(
+    found: Sequence[FoundInstances],
+    class_names: Sequence[str],
+    image: ImageSize,
+    *,
+    most: int,
+    mask_format: MaskFormat,
+) -> pa.RecordBatch:
+    """Give a row of the type's columns for each frame, all of one size: at most `most` instances, the surest first.
 
     Where the network says no boxes, one holds its mask's pixels exactly, edge to edge: a mask of one pixel has a box of
     1 × 1.
     """
-    order = np.argsort(-found.scores, kind="stable")[:most].tolist()
-    confidences = found.scores.round(CONFIDENCE_DECIMALS).tolist()
-    boxes = [mask.box for mask in found.masks] if found.boxes is None else found.boxes.tolist()
-    return [
-        _detection(
-            found.masks[index],
-            boxes[index],
-            confidences[index],
-            int(found.class_ids[index]),
-            class_names,
-            image,
-            mask_format,
-        )
-        for index in order
-    ]
-
-
-def _detection(
-    mask: MaskCrop,
-    box: Sequence[float],
-    confidence: float,
-    class_id: int,
-    class_names: Sequence[str],
-    image: ImageSize,
-    mask_format: MaskFormat,
-) -> InstanceDetection:
-    left, top, right, bottom = box
-    drawn: dict[str, object] = (
-        {"rle": run_lengths(mask, image["height"], image["width"])}
-        if mask_format == "rle"
-        else {"points": polygon(mask)}
-    )
-    prediction = {
-        "x": round((left + right) / 2, PIXEL_DECIMALS),
-        "y": round((top + bottom) / 2, PIXEL_DECIMALS),
-        "width": round(float(right - left), PIXEL_DECIMALS),
-        "height": round(float(bottom - top), PIXEL_DECIMALS),
-        "confidence": confidence,
-        "class": class_name(class_names, class_id),
-        **drawn,
-        "mask_format": mask_format,
-        "class_id": class_id,
+    orders = [np.argsort(-one.scores, kind="stable")[:most].tolist() for one in found]
+    kept = [(one, index) for one, order in zip(found, orders, strict=True) for index in order]
+    masks = [one.masks[index] for one, index in kept]
+    boxes = [_box(one, index) for one, index in kept]
+    fields = {
+        "x": [round((left + right) / 2, PIXEL_DECIMALS) for left, _, right, _ in boxes],
+        "y": [round((top + bottom) / 2, PIXEL_DECIMALS) for _, top, _, bottom in boxes],
+        "width": [round(float(right - left), PIXEL_DECIMALS) for left, _, right, _ in boxes],
+        "height": [round(float(bottom - top), PIXEL_DECIMALS) for _, top, _, bottom in boxes],
+        "confidence": [float(one.scores[index].round(CONFIDENCE_DECIMALS)) for one, index in kept],
+        "class": [class_name(class_names, int(one.class_ids[index])) for one, index in kept],
+        "mask_format": [mask_format] * len(kept),
+        "class_id": [int(one.class_ids[index]) for one, index in kept],
+        "rle": [run_lengths(mask, image["height"], image["width"]) for mask in masks] if mask_format == "rle" else None,
+        "points": _COLUMNS.polygons([contour(mask) for mask in masks]) if mask_format == "polygon" else None,
     }
-    return cast("InstanceDetection", prediction)
+    said = {name: column for name, column in fields.items() if column is not None}
+    return _COLUMNS.of_boxes(image, np.array([len(order) for order in orders]), said)
+
+
+def instance_detections(
+    found: FoundInstances, class_names: Sequence[str], image: ImageSize, *, most: int, mask_format: MaskFormat
+) -> list[InstanceDetection]:
+    """Give the predictions of one frame's element, as `instance_rows` has them."""
+    rows = instance_rows([found], class_names, image, most=most, mask_format=mask_format)
+    element: Any = _COLUMNS.elements(rows)[0]
+    return cast("list[InstanceDetection]", element["predictions"])
+
+
+def _box(found: FoundInstances, index: int) -> Sequence[float]:
+    """Left, top, right, bottom."""
+    return found.masks[index].box if found.boxes is None else cast("list[float]", found.boxes[index].tolist())

@@ -78,25 +78,29 @@ def crop_mask(mask: NDArray[np.bool_], *, left: int = 0, top: int = 0) -> MaskCr
 
 
 def polygon(mask: MaskCrop) -> list[Point]:
+    """The points of `contour` as elements say them."""
+    return [{"x": x, "y": y} for x, y in contour(mask).tolist()]
+
+
+def contour(mask: MaskCrop) -> NDArray[np.float64]:
     """The outer contour of the mask's largest part, through the centres of its outermost pixels (whole numbers).
 
     Parts are what touches by a side or a corner; their size is what their contour encloses, holes included. Painting
     the polygon with its border (`cv2.fillPoly`) gives that part back: no place of the contour moves by more than a
     pixel, and the area within changes by no more than a hundredth, so that small masks stay as they are. There are
-    three points at least; a mask of one pixel, or of a line, repeats some.
+    three points at least; a mask of one pixel, or of a line, repeats some. `(n, 2)`: x, y in pixels of the frame.
     """
     contours, _ = cv2.findContours(mask.pixels.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     lengths = [cv2.arcLength(contour, closed=True) for contour in contours]
     areas = [cv2.contourArea(contour) for contour in contours]
     largest = max(range(len(contours)), key=lambda part: (areas[part], lengths[part]))
-    contour, length = contours[largest], lengths[largest]
+    outline, length = contours[largest], lengths[largest]
     if areas[largest] > 0:
         tolerance_px = min(_MOST_PIXELS_OFF, _MOST_AREA_CHANGED * areas[largest] / length)
-        contour = cv2.approxPolyDP(contour, tolerance_px, closed=True)
-    places = np.add(contour.reshape(-1, 2), (mask.left, mask.top)).astype(np.float64).tolist()
-    while len(places) < _SMALLEST_POLYGON:
-        places.append(places[0])
-    return [{"x": x, "y": y} for x, y in places]
+        outline = cv2.approxPolyDP(outline, tolerance_px, closed=True)
+    places: NDArray[np.float64] = np.add(outline.reshape(-1, 2), (mask.left, mask.top)).astype(np.float64)
+    missing = _SMALLEST_POLYGON - len(places)
+    return places if missing <= 0 else np.concatenate([places, places[:1].repeat(missing, axis=0)])
 
 
 def run_lengths(mask: MaskCrop, height: int, width: int) -> RunLengths:

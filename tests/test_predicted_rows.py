@@ -17,7 +17,7 @@ from models.vision_model import RowsModel
 from tests.pictures import pictures
 from tests.test_vision_models import PARAMS, SAVE
 
-AS_ROWS = {"object-detection", "keypoint-detection", "classification", "clip-embed-image"}
+AS_ROWS = {"object-detection", "instance-segmentation", "keypoint-detection", "classification", "clip-embed-image"}
 """Types that may find many things in a frame, or say many numbers of it."""
 
 
