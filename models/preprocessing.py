@@ -107,8 +107,15 @@ def _per_channel(numbers: tuple[float, float, float], device: torch.device) -> t
 class Preprocessor:
     """A processor's work on batches: uint8 frames in, the model's inputs on `device` out; for any number of threads."""
 
-    def __init__(self, processor: ImageProcessor, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        self._processor, self._device, self._dtype = processor, device, dtype
+    def __init__(
+        self,
+        processor: ImageProcessor,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        layout: torch.memory_format = torch.preserve_format,
+    ) -> None:
+        """`layout` is how the model wants its pictures to lie in memory; the numbers are the same."""
+        self._processor, self._device, self._dtype, self._layout = processor, device, dtype, layout
         self._masks: dict[Size, torch.Tensor | None] = {}
         self._processor_shapes: set[Size] = set()
         self._steps: Steps | None = None
@@ -128,7 +135,7 @@ class Preprocessor:
         if not agrees:
             return self._ask_processor(frames)
         values = prepare(frames, self._steps, self._device)
-        inputs = {"pixel_values": values.to(self._dtype)}
+        inputs = {"pixel_values": values.to(self._dtype, memory_format=self._layout)}
         mask = self._masks[shape]
         if mask is not None:
             inputs["pixel_mask"] = mask.to(torch.int64).expand(len(frames), -1, -1)

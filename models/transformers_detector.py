@@ -51,6 +51,9 @@ class TransformersDetector:
     def detect(self, frames: Sequence[Frame]) -> list[FoundBoxes]:
         """Give what was found in each frame with more than the confidence asked for."""
         outputs = self._ready.forward(frames)
+        # What is read frame by frame below comes from the device in one piece: each copy waits for all that is queued.
+        for name in ("logits", "pred_boxes"):
+            outputs[name] = outputs[name].cpu()
         height, width = frames[0].shape[:2]
         found = self._ready.processor.post_process_object_detection(
             outputs, threshold=self._params.confidence, target_sizes=[(height, width)] * len(frames)

@@ -16,11 +16,13 @@ from transformers import (
     UperNetForSemanticSegmentation,
 )
 
+from models.preprocessing import Preprocessor
 from models.transformers_loading import (
     NotANumberError,
     OverflowInFloat16Error,
     checked,
     load_model,
+    memory_layout,
     resolve_precision,
 )
 from models.vision_model import ModelLoadError
@@ -162,3 +164,19 @@ def test_loading_is_quiet(folder: Path, capfd: pytest.CaptureFixture[str], caplo
         load(folder)
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
+
+
+def test_pictures_lie_channels_last_where_a_network_convolves_again_and_again() -> None:
+    patches = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), torch.nn.Conv2d(8, 8, 1), torch.nn.Conv2d(8, 8, 1))
+    convolving = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 3) for _ in range(3)))
+    assert memory_layout(patches) == torch.preserve_format
+    assert memory_layout(convolving) == torch.channels_last
+
+
+def test_the_layout_changes_no_number_of_the_pictures(folder: Path) -> None:
+    loaded = load(folder)
+    values = loaded.preprocess(pictures(2))["pixel_values"]
+    assert values.is_contiguous(memory_format=torch.channels_last)
+    plain = Preprocessor(loaded.processor, torch.device("cpu"))(pictures(2))["pixel_values"]
+    assert plain.is_contiguous()
+    assert torch.equal(values, plain)
