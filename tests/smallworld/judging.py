@@ -75,16 +75,17 @@ def judge(
     moments_s = [index / _RATE for index in range(frames)]
     shown_s = uneven_times(seed, frames, rate=_RATE) if variable else moments_s
     video = write_video(path, kind, seed, times_s=shown_s, scene_times_s=moments_s, rotation=rotation)
-    models = _models(kind, seed)
+    models = models_for(kind, seed)
     result = run_job(folder / "store", path, models, infer_fps="all").predictions
     assert result["frame_offset"] == list(range(frames))
     for index in range(0, frames, every):
         truth = video.truth(index)
-        _add(scores, {name: result[name][index] for name in (model["alias"] for model in models)}, truth, seed)
+        add_frame(scores, {name: result[name][index] for name in (model["alias"] for model in models)}, truth, seed)
     path.unlink()
 
 
-def _models(kind: Kind, seed: int) -> list[dict[str, Any]]:
+def models_for(kind: Kind, seed: int) -> list[dict[str, Any]]:
+    """The small world's models that judge frames of a kind, as a request names them."""
     least = {"confidence": LEAST_CONFIDENCE}
     if kind is CROWD:
         asked = [
@@ -108,7 +109,8 @@ def _models(kind: Kind, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _add(scores: Scores, elements: dict[str, Any], truth: Frame, seed: int) -> None:
+def add_frame(scores: Scores, elements: dict[str, Any], truth: Frame, seed: int) -> None:
+    """Add what models said of a frame, by the alias of each, beside what is true of it."""
     if "detector" in elements:
         scores.boxes.append((_boxes(elements["detector"]), true_boxes(truth)))
     if "instance" in elements:
