@@ -48,6 +48,7 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
         told = work()
         wall_s = time.perf_counter() - began_s
         cpu_s = tree_cpu_s(os.getpid()) - cpu_before_s
+    told |= told.pop("after", dict)()
     if share is not None:
         told["gpu_busy"] = share.mean()
     return {"startup_s": startup_s, "wall_s": wall_s, "cpu_s": cpu_s, **told}

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,17 @@ def forward_ceiling(bench: Bench, name: str, part: Order) -> tuple[Order, dict[s
 
 def ceilings(bench: Bench, *, with_jobs: bool) -> dict[str, Any]:
     """Ceilings at each rate and, in the same rounds, the jobs that are held against them."""
-    found: dict[str, Any] = {"models": bench.names, "rates": {}, "trials": {}}
+    found: dict[str, Any] = {"models": bench.names, "rates": {}}
     forwards: dict[str, Order] = {}
+    seconds_above = bench.asked.seconds_above
     for fps in bench.asked.rates:
-        part = bench.part(fps, bench.asked.samples)
+        part = bench.part(fps, bench.asked.samples if fps == 1 else min(bench.asked.samples, seconds_above * fps))
         contestants: dict[str, Order] = {}
-        contestants["decode"], found["trials"][f"decode at {fps}"] = decode_ceiling(bench, part)
+        trials: dict[str, Any] = {}
+        contestants["decode"], trials["decode"] = decode_ceiling(bench, part)
         for name in bench.names:
             if name not in forwards:
-                forwards[name], found["trials"][name] = forward_ceiling(bench, name, part)
+                forwards[name], trials[name] = forward_ceiling(bench, name, part)
             frames = round(part["end_s"] * fps)
             contestants[f"forward {name}"] = {**forwards[name], **part, "frames": frames}
         if with_jobs:
@@ -112,6 +115,8 @@ def ceilings(bench: Bench, *, with_jobs: bool) -> dict[str, Any]:
         measured = rounds(contestants, bench.asked.repeats, bench.tell)
         found["rates"][str(fps)] = {
             "seconds": part["end_s"],
+            "trials": trials,
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "medians": {name: one.medians() for name, one in measured.items()},
             "measured": {name: one.as_json() for name, one in measured.items()},
         }
@@ -119,9 +124,12 @@ def ceilings(bench: Bench, *, with_jobs: bool) -> dict[str, Any]:
 
 
 def _jobs(bench: Bench, fps: int, part: Order) -> dict[str, Order]:
-    """One model each, the first two together, all three."""
-    asked = {f"job {name}": [name] for name in bench.names}
-    asked |= {f"job {' + '.join(names)}": names for names in (bench.names[:2], bench.names)}
+    """The first two models, each by itself; both together at the lowest rate, which is enough; all."""
+    wanted = [[name] for name in bench.names[:2]]
+    if fps == min(bench.asked.rates):
+        wanted.append(bench.names[:2])
+    wanted.append(bench.names)
+    asked = {f"job {' + '.join(names)}": names for names in wanted}
     return {name: bench.job([models], fps=fps, end_s=part["end_s"]) for name, models in asked.items()}
 
 
@@ -133,7 +141,7 @@ def short_clips(bench: Bench) -> dict[str, Any]:
         "one video": bench.job([[name]], videos=[clips_as_one(bench.files, count)], fps=1),
         "clips": bench.job([[name]], videos=clips(bench.files, count), fps=1),
     }
-    measured = rounds(contestants, bench.asked.repeats, bench.tell)
+    measured = rounds(contestants, bench.asked.peer_repeats, bench.tell)
     return {
         "clips": count,
         "clip_s": CLIP_S,

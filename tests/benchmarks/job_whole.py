@@ -59,7 +59,7 @@ def jobs(order: dict[str, Any]) -> Work:
         specs = [spec for models in order["requests"] for spec in _run(store, videos, models, order)]
         frames = sum(spec.frames_total * len(spec.models) for spec in specs)
         told = {"frames": frames, "registered_s": registered_s, "setup_s": setup_s}
-        return told | _result(store, specs[0], order["look"]) if order.get("look") else told
+        return {**told, "after": lambda: _result(store, specs[0], order.get("look"))}
 
     return work
 
@@ -91,13 +91,15 @@ def _prepared(store: Store, video: Video, models: list[dict[str, Any]], order: d
     return prepare(store, str(uuid4()), request, _SETTINGS, submitted_at=datetime.now(UTC))
 
 
-def _result(store: Store, spec: JobSpec, name: str) -> dict[str, Any]:
-    """The boxes of a result's first model, classes by `class` or `class_id`, and where job.json says time went."""
+def _result(store: Store, spec: JobSpec, name: str | None) -> dict[str, Any]:
+    """Where job.json says that time went; the first model's boxes where `name` says what to call their classes by."""
+    gpu_runs = orjson.loads(store.read(f"{spec.result_prefix}/job.json")).get("gpu_runs")
+    if name is None:
+        return {"gpu_runs": gpu_runs}
     given = orjson.loads(store.read(f"{spec.result_prefix}/predictions.json"))
-    job = orjson.loads(store.read(f"{spec.result_prefix}/job.json"))
     elements = zip(given["frame_offset"], given[spec.models[0].key], strict=True)
     found = {number: [_corners(one, name) for one in element["predictions"]] for number, element in elements}
-    return {"found": found, "gpu_runs": job.get("gpu_runs")}
+    return {"found": found, "gpu_runs": gpu_runs}
 
 
 def _corners(one: dict[str, Any], name: str) -> list[Any]:

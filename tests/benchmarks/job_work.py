@@ -6,4 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 Work = Callable[[], dict[str, Any]]
-"""Does the work and tells its figures: `frames`, and `setup_s` where models were loaded on the clock."""
+"""Does the work and tells its figures: `frames`, and `setup_s` where models were loaded on the clock.
+
+`after`, where it is there, is called when the clocks stand, and tells more.
+"""
