@@ -130,7 +130,9 @@ def load_model(folder: Path, *, inference_type: str, auto_class: str, device: st
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """Give the type to compute in: `auto` is float16 on CUDA, else float32.
 
-    Not bfloat16: with its 8 binary places a box of a 1920 × 1080 frame is off by 3 pixels, with float16's 11 by 0.4.
+    Not bfloat16: with its 8 binary places a box of a 1920 × 1080 frame is off by 3 pixels, with float16's 11 by 0.4. On
+    60 held-out stills of each kind of the small world (`tests/smallworld/half_precision.py`, on a CPU) no task's score
+    changes by more than 0.0001 in float16 and 0.0014 in bfloat16, and boxes move by 0.25 and 1.9 pixels at most.
     """
     if precision != "auto":
         return _DTYPES[precision]
