@@ -161,9 +161,7 @@ def main() -> None:
     """Print a table; each case runs in a process of its own."""
     from tempfile import TemporaryDirectory
 
-    table = Table(
-        "objects a frame", "way", "predict", "stamp", "shard", "JSON", "µs an object", "MiB more", "MiB of JSON"
-    )
+    table = Table("objects a frame", "way", "predict", "stamp", "shard", "JSON", "µs an object", "MiB more")
     for objects in CROWDS:
         said = set()
         for way in WAYS:
