@@ -43,7 +43,11 @@ class InstanceSegmentation(TransformersModel):
             self._onnx.setup(device)
             return
         model = load_segmenter(
-            self._folder, inference_type=self.inference_type, device=device, precision=self._precision
+            self._folder,
+            inference_type=self.inference_type,
+            device=device,
+            precision=self._precision,
+            compiled=self._params.compile,
         )
         kind = kind_of(model.processor)
         if kind not in INSTANCE_READERS:

@@ -120,6 +120,12 @@ class InferenceParams(BaseModel):
         description="Instance segmentation: the outer contour of each mask's largest part, or the whole mask as COCO "
         "run lengths.",
     )
+    compile: bool = Field(
+        default=False,
+        title="Compile",
+        description="Compile the network with torch before it runs, which takes a minute or more and pays on long "
+        "videos. For detectors, classifiers and segmenters of transformers that take no prompts; others run as ever.",
+    )
 
 
 class ModelRequest(BaseModel):

@@ -23,7 +23,9 @@ _CLASSES = (
 )
 
 
-def load_segmenter(folder: Path, *, inference_type: str, device: str, precision: Precision) -> LoadedModel:
+def load_segmenter(
+    folder: Path, *, inference_type: str, device: str, precision: Precision, compiled: bool = False
+) -> LoadedModel:
     """Load `folder` as what its `model_type` is for. Raises `ModelLoadError`."""
     return load_model(
         folder,
@@ -31,6 +33,7 @@ def load_segmenter(folder: Path, *, inference_type: str, device: str, precision:
         auto_class=segmenter_class(folder),
         device=device,
         precision=precision,
+        compiled=compiled,
     )
 
 

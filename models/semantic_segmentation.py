@@ -45,7 +45,11 @@ class SemanticSegmentation(TransformersModel):
             self._onnx.setup(device)
             return
         model = load_segmenter(
-            self._folder, inference_type=self.inference_type, device=device, precision=self._precision
+            self._folder,
+            inference_type=self.inference_type,
+            device=device,
+            precision=self._precision,
+            compiled=self._params.compile,
         )
         if len(model.class_names) > MOST_CLASSES:
             raise ModelLoadError(

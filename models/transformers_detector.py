@@ -36,6 +36,7 @@ class TransformersDetector:
             auto_class=_AUTO_CLASS,
             device=device,
             precision=self._precision,
+            compiled=self._params.compile,
         )
 
     @property

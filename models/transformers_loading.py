@@ -19,6 +19,7 @@ import transformers
 from transformers.utils import logging as transformers_logging
 
 from models.architectures import types_of
+from models.compiled_network import CompiledNetwork
 from models.errors import PermanentError
 from models.image_processors import LOAD_ERRORS, in_one_line, load_image_processor
 from models.kept_memory import keep_freed_memory
@@ -68,6 +69,8 @@ class LoadedModel:
     preprocess: Preprocessor
     class_names: tuple[str, ...]
     """The name of each class index; the index itself, as text, where the configuration names none."""
+    compiled: CompiledNetwork | None = None
+    """The network as `forward` calls it, where it is compiled."""
 
     def forward(self, frames: Sequence[Frame]) -> Any:
         """Run frames of one shape through processor and network; gives the network's outputs, floats as float32.
@@ -75,7 +78,7 @@ class LoadedModel:
         Raises what `checked` raises.
         """
         with torch.inference_mode():
-            return checked(self.network(**self.preprocess(frames)))
+            return checked((self.compiled or self.network)(**self.preprocess(frames)))
 
 
 def checked(outputs: Any) -> Any:
@@ -103,8 +106,12 @@ def checked(outputs: Any) -> Any:
     return outputs
 
 
-def load_model(folder: Path, *, inference_type: str, auto_class: str, device: str, precision: Precision) -> LoadedModel:
+def load_model(
+    folder: Path, *, inference_type: str, auto_class: str, device: str, precision: Precision, compiled: bool = False
+) -> LoadedModel:
     """Load what `folder` holds as `auto_class` (a name in transformers) onto `device`, ready for inference.
+
+    With `compiled`, `LoadedModel.forward` compiles it when it is first called with a size of batch.
 
     Raises `ModelLoadError` where the folder lacks something, or holds a model of another type.
     """
@@ -124,6 +131,7 @@ def load_model(folder: Path, *, inference_type: str, auto_class: str, device: st
         processor=processor,
         preprocess=Preprocessor(processor, target, dtype, layout),
         class_names=tuple(labels.get(index, str(index)) for index in range(count)),
+        compiled=CompiledNetwork(network) if compiled else None,
     )
 
 

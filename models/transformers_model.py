@@ -34,6 +34,7 @@ class TransformersModel:
             auto_class=self.auto_class,
             device=device,
             precision=self._precision,
+            compiled=self._params.compile,
         )
 
     @property
