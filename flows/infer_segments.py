@@ -10,7 +10,8 @@ from prefect.futures import PrefectFuture, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.arrow_alone import load_arrow
-from tasks.gpu_run import GpuRun, extract_frames, finish_run, infer_model
+from tasks.gpu_run import GpuRun
+from tasks.gpu_tasks import extract_frames, finish_run, infer_model
 from tasks.run_logs import log_to_run
 from tasks.run_shares import GroupAttempt
 

@@ -17,7 +17,7 @@ from tasks.arrow_alone import load_arrow
 from tasks.gpu_dispatch import cancel_children, run_groups
 from tasks.job_progress import JobProgress
 from tasks.job_states import final_state, refused_state
-from tasks.job_steps import prepare_job, publish_result
+from tasks.job_tasks import prepare_job, publish_result
 from tasks.run_logs import log_to_run
 from tasks.run_parameters import redact_run_parameters
 from tasks.settings import JobSettings

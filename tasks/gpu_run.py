@@ -1,25 +1,17 @@
-"""One GPU run: its frame stream, its models, its shares of one or more jobs.
-
-Everything above the tasks at the end is plain Python that runs without Prefect.
-"""
+"""One GPU run: its frame stream, its models, its shares of one or more jobs. Runs without Prefect."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-
-from models.errors import PermanentError
 from models.inference_types import vision_model_class
 from models.runtime_imports import import_runtime
 from models.vision_model import VisionModel
@@ -39,10 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _log = logging.getLogger(__name__)
-
-
-class ModelsFailedError(PermanentError):
-    """Parts of a GPU run failed; what the others gave is written."""
 
 
 class GpuRun:
@@ -345,24 +333,3 @@ def _batch_size(run: GpuRun, network: VisionModel) -> int:
 def _decode_settings(run: GpuRun) -> DecodeSettings:
     settings = DecodeSettings()
     return settings.model_copy(update={"workers": settings.workers or most_decoders(run.device)})
-
-
-def finish_run(run: GpuRun, states: Mapping[str, State[Any]]) -> None:
-    """End the run by what its parts ended with; raises `ModelsFailedError` naming each failed part and why."""
-    failed = {name: state for name, state in states.items() if not state.is_completed()}
-    run.end(failed=bool(failed))
-    if failed:
-        told = "; ".join(f"{name}: {state.message}" for name, state in failed.items())
-        raise ModelsFailedError(f"{len(failed)} of {len(states)} parts of this run failed: {told}")
-
-
-@task(name="extract-frames", task_run_name="extract-frames", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def extract_frames(run: GpuRun) -> int:
-    """Decode the run's segments once, for all of its models."""
-    return stream_frames(run)
-
-
-@task(name="infer-model", cache_policy=NO_CACHE, persist_result=False, retries=0)
-def infer_model(run: GpuRun, name: str) -> None:
-    """Run one model over the stream."""
-    infer_stream(run, name)

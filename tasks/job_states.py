@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from models.errors import ReelmillError
 from tasks.job_spec import JobSpec, output_uri
-from tasks.progress import read_heartbeats
+from tasks.progress import model_errors
 from tasks.results import ResultSummary
 
 if TYPE_CHECKING:
@@ -22,17 +22,11 @@ def final_state(spec: JobSpec, store: Store, summary: ResultSummary) -> State[st
     counted = f"{summary.frames_total - summary.frames_failed} of {summary.frames_total} frames"
     if not summary.models_failed:
         return Completed(message=f"{counted} done by every model; the result lies at {uri}.", data=uri)
-    reasons = model_errors(spec, store)
+    reasons = model_errors(store, spec.job_id)
     told = "; ".join(
         f"{key}: {reasons.get(key, 'no frame succeeded, job.json says why')}" for key in summary.models_failed
     )
     return Failed(message=f"Without a single good frame: {told} (what the others gave lies at {uri})")
-
-
-def model_errors(spec: JobSpec, store: Store) -> dict[str, str]:
-    """Why models of the job failed as a whole, by key."""
-    beats = read_heartbeats(store, spec.job_id).values()
-    return {key: progress.error for beat in beats for key, progress in beat.models.items() if progress.error}
 
 
 def refused_state(error: ReelmillError) -> State[str]:

@@ -1,6 +1,6 @@
 """The parent's steps: from a request to a frozen spec, and from shards to a published result.
 
-Imports neither torch nor transformers: the parent runs where no GPU is. Plain functions first, tasks at the end.
+Imports neither torch nor transformers: the parent runs where no GPU is. Runs without Prefect.
 """
 
 from __future__ import annotations
@@ -10,21 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-
 from models.catalog import is_path
 from models.errors import PermanentError
 from models.request import InferenceRequest, parse_fps
-from tasks.job_spec import JobSpec, make_spec, output_uri, plan_key, write_result_pointer, write_spec
-from tasks.job_states import model_errors
+from tasks.job_spec import JobSpec, make_spec, plan_key, write_result_pointer, write_spec
 from tasks.leases import write_lease
 from tasks.model_sources import resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
-from tasks.progress import Heartbeat, read_heartbeats
+from tasks.progress import Heartbeat, model_errors, read_heartbeats
 from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.settings import JobSettings, StoreSettings
-from tasks.step_options import STEP
-from tasks.store import Store, open_store
+from tasks.store import Store
 from tasks.stored_index import index_of
 from tasks.video_facts import frames_text
 from tasks.videos import Video, find_video, register_url
@@ -89,7 +85,7 @@ def stored_plan(store: Store, video: Video, request: InferenceRequest) -> Plan:
 
 def publish(store: Store, spec: JobSpec, settings: JobSettings) -> ResultSummary:
     """Merge the job's shards into its result and point the job at it."""
-    errors = model_errors(spec, store)
+    errors = model_errors(store, spec.job_id)
     summary = publish_results(
         store,
         prefix=spec.result_prefix,
@@ -169,22 +165,3 @@ def pace_text(run: Mapping[str, Any]) -> str:
     return (
         f"On {run['device']} **{run['pace']}** set the pace. Waited: decoding {blocked_s:.1f} s for models, {waited}."
     )
-
-
-@task(name="prepare-job", task_run_name="prepare-job", **STEP)
-def prepare_job(job_id: str, request: InferenceRequest, submitted_at: datetime) -> JobSpec:
-    """Freeze the job spec."""
-    return prepare(open_store(), job_id, request, JobSettings(), submitted_at=submitted_at)
-
-
-@task(name="publish-result", task_run_name="publish-result", **STEP)
-def publish_result(spec: JobSpec) -> ResultSummary:
-    """Merge the shards and put the summary table where the UI shows it."""
-    from prefect.artifacts import create_markdown_artifact
-
-    store = open_store()
-    summary = publish(store, spec, JobSettings())
-    uri = output_uri(store, spec.result_prefix)
-    runs = run_facts(read_heartbeats(store, spec.job_id))
-    create_markdown_artifact(summary_table(spec, summary, uri, runs), key=f"summary-{spec.job_id}")
-    return summary

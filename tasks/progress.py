@@ -75,6 +75,12 @@ def read_heartbeats(store: Store, job_id: str) -> dict[int, Heartbeat]:
     return {beat.group: beat for beat in sorted(beats, key=lambda beat: beat.attempt)}
 
 
+def model_errors(store: Store, job_id: str) -> dict[str, str]:
+    """Why models of a job failed as a whole, by key."""
+    beats = read_heartbeats(store, job_id).values()
+    return {key: progress.error for beat in beats for key, progress in beat.models.items() if progress.error}
+
+
 class HeartbeatWriter:
     """Writes a group's heartbeat whenever a model got further, at most every `interval_s`.
 

@@ -80,3 +80,9 @@ def test_the_command_imports_nothing_heavy_before_it_is_told_what_to_do() -> Non
     program = f"import sys, deployments.cli\nprint(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_engine_runs_without_prefect() -> None:
+    """From planning to publishing: what a benchmark on a bare GPU machine imports."""
+    code = "import sys; sys.modules['prefect'] = None; import tests.engine_jobs, models.transformers_detector"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
