@@ -8,6 +8,7 @@ what is there then is left out of every later look.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,10 @@ from models.architectures import types_of
 from models.vision_model import ModelLoadError
 
 _IMPORTING = threading.RLock()
+_YOUNG = 1
+"""Objects that went through one look at most: all that a process has made in its last moments."""
+_MANY_MODULES = 200
+"""Fewer than a runtime has: it was imported before."""
 
 
 @contextmanager
@@ -28,12 +33,14 @@ def importing() -> Iterator[None]:
     Modules that import each other, as transformers' do, may be seen half made where two threads begin at two ends.
     """
     with _IMPORTING:
-        collecting = gc.isenabled()
+        collecting, modules = gc.isenabled(), len(sys.modules)
+        gc.collect(_YOUNG)  # what is frozen as garbage stays, and may hold frames
         gc.disable()
         try:
             yield
         finally:
-            gc.freeze()
+            if len(sys.modules) - modules >= _MANY_MODULES:
+                gc.freeze()
             if collecting:
                 gc.enable()
 
