@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.outcomes import Outcome
+from tasks.results import ResultModel, ResultSummary, publish_results
 from tasks.shards import write_shard
 from tasks.store import Store
 
