@@ -13,6 +13,7 @@ from typing import Final
 
 from models.errors import PassingError, PermanentError
 from tasks.decoding import ExtractedFrame, SegmentEnd
+from tasks.kept_errors import kept
 
 StreamItem = ExtractedFrame | SegmentEnd
 Place = tuple[int, int]
@@ -72,7 +73,7 @@ class FrameStream:
     def finish(self, error: BaseException | None = None) -> None:
         """Say that no more comes: readers end after what waits for them, with `error` if there was one."""
         with self._condition:
-            self._state, self._error = _FINISHED, error
+            self._state, self._error = _FINISHED, None if error is None else kept(error)
             self._condition.notify_all()
 
     def read(self, reader: str) -> Iterator[tuple[int, StreamItem]]:

@@ -20,6 +20,7 @@ from tasks.decode_workers import DecodeWorkers
 from tasks.decoding import ExtractedFrame, SegmentEnd, extract
 from tasks.frame_stream import FrameStream, extraction_error
 from tasks.inference import InferenceShare, StreamInference
+from tasks.kept_errors import kept
 from tasks.model_sources import model_folder
 from tasks.progress import RunTimes
 from tasks.run_shares import GroupAttempt, RunModel, RunShare, SupersededError, models_once
@@ -141,12 +142,11 @@ class GpuRun:
         """Numbers of the shares that were not given up."""
         return [number for number, share in enumerate(self.shares) if share.error is None]
 
-    def lose(self, number: int, error: BaseException) -> None:
-        """Give up one job's share; raises `error` where no other is left."""
-        self.shares[number].error = error
-        if not self.living():
-            raise error
+    def lose(self, number: int, error: BaseException) -> bool:
+        """Give up one job's share; says whether another is left."""
+        self.shares[number].error = kept(error)
         _log.warning("%r is given up: %s", self.shares[number], error)
+        return bool(self.living())
 
     def phase(self, phase: str) -> None:
         """Say what the run is at, in the heartbeat of one of its jobs: the others' begin with their first frames."""
@@ -179,16 +179,12 @@ def stream_frames(run: GpuRun) -> int:
     costs its own job; raises what was wrong with it when the others are through. Ends without error when every model
     has detached.
     """
-    error: BaseException | None = None
     try:
         frames = _stream_shares(run, _decode_settings(run))
-        if not run.living():
-            error = run.shares[0].error
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
+    except BaseException as error:
         run.stream.finish(error)
+        raise
+    run.stream.finish(None if run.living() else run.shares[0].error)
     _tell_of_lost_shares(run)
     return frames
 
@@ -217,7 +213,7 @@ def _tell_of_lost_shares(run: GpuRun) -> None:
                 share.give_up(of_job.key, extraction_error(share.error))
     if lost:
         assert lost[0].error is not None
-        raise lost[0].error
+        raise kept(lost[0].error)
 
 
 def _shared_out(numbers: Iterator[int], lock: threading.Lock) -> Iterator[int]:
@@ -231,7 +227,7 @@ def _shared_out(numbers: Iterator[int], lock: threading.Lock) -> Iterator[int]:
 
 def _stream_share(run: GpuRun, number: int, workers: DecodeWorkers) -> int:
     """Decode one job's segments; an error is the share's."""
-    share, times, frames = run.shares[number], run.extraction_times, 0
+    share, times, frames, items = run.shares[number], run.extraction_times, 0, None
     try:
         segments = run.stream.segments(number)
         if not segments or share.error is not None:
@@ -251,12 +247,14 @@ def _stream_share(run: GpuRun, number: int, workers: DecodeWorkers) -> int:
             with times.at("waiting_for_models"):
                 go_on = run.stream.publish(number, item)
             if not go_on or share.error is not None:
-                items.close()
                 return frames
     except Exception as error:
-        share.error = error
-        _log.warning("%r is given up: %s", share, error)
+        run.lose(number, error)
         return frames
+    finally:
+        item = None
+        if items is not None:
+            items.close()
 
 
 def infer_stream(run: GpuRun, name: str) -> None:
@@ -300,7 +298,8 @@ def _inference_share(run: GpuRun, model: RunModel, number: int) -> InferenceShar
         try:
             share.write_shard(job_model, segment, outcomes)
         except SupersededError as error:
-            run.lose(number, error)
+            if not run.lose(number, error):
+                raise
 
     return InferenceShare(
         share.plan, job_model.fingerprint, sink=sink, advance=lambda frames: share.heartbeat.advance(key, frames)

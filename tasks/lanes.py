@@ -74,8 +74,12 @@ class Lanes(Generic[Work]):
             self._queue.put(_END)
         for thread in self._threads:
             thread.join()
-        if error is None:
-            self._check()
+        own, self._error = self._error, None
+        try:
+            if error is None and own is not None:
+                raise own
+        finally:
+            del own  # or the error would refer to itself by this frame, and hold what lanes held
 
 
 def put_all(lanes: Lanes[Work], works: Iterable[Work]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.classification import Classification
 from tasks.compute_shares import ComputeShare, compute_share, frames_held, most_decoders
 from tasks.gpu_run import GpuRun
 from tasks.job_spec import JobSpec, write_attempt
@@ -16,6 +20,7 @@ from tasks.shards import finished_shards
 from tasks.store import Store, open_store
 from tasks.video_records import UnknownVideoError
 from tasks.videos import register_file
+from tests.decode_processes import shared_memories
 from tests.engine_jobs import prepared, published, run_group, run_jobs, run_parts
 from tests.smallworld import WEIGHTS
 from tests.video_files import Recipe, make_video
@@ -32,6 +37,17 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("REELMILL_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("REELMILL_STORE", str(tmp_path / "store"))
     return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture(autouse=True)
+def no_frame_is_kept() -> Iterator[None]:
+    """However a run ends, its frames' memory is free at once: not when Python next looks for cycles."""
+    gc.collect()
+    gc.disable()
+    yield
+    left = shared_memories(os.getpid())
+    gc.enable()
+    assert not left
 
 
 @pytest.fixture
@@ -150,6 +166,19 @@ def test_a_job_that_was_taken_over_costs_the_others_nothing(store: Store, clips:
     assert [len(finished_shards(store, spec.models[0].fingerprint)) for spec in specs] == [0, 0, 1]
     with pytest.raises(SupersededError):
         GpuRun.open(*attempts(specs[:2]))
+
+
+def test_a_model_that_cannot_be_run_leaves_no_frames(store: Store, clips: list[Path], monkeypatch) -> None:
+    spec = prepared(store, register_file(store, clips[0]), MODELS, "all")
+    monkeypatch.setattr(Classification, "predict_rows", fail_on_everything)
+    run_group(*attempts([spec]))
+    result = published(store, spec)
+    assert result.job["state"] == "FAILED"
+    assert all("ValueError: it never works" in failure["reason"] for failure in result.job["failures"])
+
+
+def fail_on_everything(model: Classification, frames: list[Any]) -> None:
+    raise ValueError("it never works")
 
 
 def test_an_empty_run_says_so(store: Store, clips: list[Path]) -> None:
