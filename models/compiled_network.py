@@ -37,7 +37,7 @@ class CompiledNetwork:
             raise
         except Exception as error:
             outputs = self._network(**inputs)  # what is wrong with the frames is wrong here too
-            _log.warning("the model is not compiled: %s: %s", type(error).__name__, first_line(error))
+            _log.warning("the model is not compiled: %s: %s", type(error).__name__, beginning(error))
             self._compiled = None
             return outputs
         for name, value in outputs.items():
@@ -56,6 +56,6 @@ def fill(value: torch.Tensor, rows: int) -> torch.Tensor:
     return torch.cat([value, value[-1:].expand(missing, *value.shape[1:])]) if missing else value
 
 
-def first_line(error: Exception) -> str:
-    """What went wrong, without the pages that torch adds."""
-    return str(error).strip().split("\n")[0][:300]
+def beginning(error: Exception) -> str:
+    """What went wrong in one line, without the pages that torch adds."""
+    return " ".join(str(error).split())[:300]
