@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOT_FINITE = "the model gave a number that is not finite (NaN or infinity)"
-_BYTES_AT_ONCE = 2 * 2**20
+_BYTES_AT_ONCE = 2**20
 """Of columns that are turned into elements or JSON together; as Python objects they weigh up to fifty times that."""
 
 
