@@ -15,7 +15,8 @@ OBJECTS = (10, 100, 1000)
 _OBJECT_FRAMES_S = 300
 """Frames that are given objects, one a second of a small and easily decoded video."""
 MEMORY_LENGTHS_S = (60, 3600)
-_MEMORY_FPS = 0.1
+_MEMORY_FRAMES = 360
+"""Looked at in each, so that lanes and queues are as full in the short one as in the long one."""
 ALL_MODELS = ("detector", "yolox_nano", "efficientnet", "classifier")
 
 
@@ -49,7 +50,11 @@ def memory(bench: Bench) -> dict[str, Any]:
     for length_s in MEMORY_LENGTHS_S:
         video = long_video(bench.files, "mkv", length_s)
         contestants[f"{length_s} s"] = bench.job(
-            [[bench.names[0]]], videos=[video], fps=_MEMORY_FPS, rehearse=False, folder=str(bench.scratch / "memory")
+            [[bench.names[0]]],
+            videos=[video],
+            fps=_MEMORY_FRAMES / length_s,
+            rehearse=False,
+            folder=str(bench.scratch / "memory"),
         )
     measured = rounds(contestants, 1, bench.tell, memory_every_s=SAMPLE_EVERY_S)
     return {
