@@ -267,7 +267,7 @@ def infer_stream(run: GpuRun, name: str) -> None:
         with run.setup_lock, times.at("setting_up"):
             run.phase(f"setting up {name}")
             network = _set_up(run, model)
-            batch_size = _batch_size(run, network)
+            batch_size, cores = _batch_size(run, network), run.cores  # made once, for all models
             run.phase("inferring")
         StreamInference(
             network,
@@ -276,7 +276,7 @@ def infer_stream(run: GpuRun, name: str) -> None:
             batch_size=batch_size,
             deterministic=settings.deterministic,
             lanes=run.lanes,
-            cores=run.cores,
+            cores=cores,
             times=times,
         ).run(run.stream.read(name))
     except Exception as error:
