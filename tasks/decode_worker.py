@@ -81,7 +81,10 @@ class Worker:
             np.frombuffer(memory, np.int64, count, 8 * count),
             np.frombuffer(memory, np.bool_, count, 16 * count),
         )
-        decode_samples(self._open(order), wanted, self._chunks, self._alive, counted=order["counted"])
+        video = self._open(order)
+        if order["size"] is not None:
+            video.shown_size = tuple(order["size"])
+        decode_samples(video, wanted, self._chunks, self._alive, counted=order["counted"])
         self._chunks.flush()
         self._channel.send({"say": "done"})
 

@@ -70,6 +70,7 @@ def extract(
     plan: Plan,
     segments: Sequence[int],
     *,
+    size: tuple[int, int] | None = None,
     settings: DecodeSettings | None = None,
     workers: DecodeWorkers | None = None,
 ) -> Generator[ExtractedFrame | SegmentEnd, None, None]:
@@ -83,14 +84,15 @@ def extract(
     pixels and `passing`. A damaged frame is given without pixels and permanent. Frames are decoded a little ahead of
     the caller, never far. Raises `VideoUnreadableError` where the file itself is not taken, and `VideoChangedError`
     where it is not the file any more that was opened first, here or by another user of the same `workers`. Workers that
-    are not the caller's end with the generator.
+    are not the caller's end with the generator. `size`: width and height of the frames as the facts have them; unless
+    given, every worker decodes the video's first frame to find them.
     """
     if workers is None:
         with DecodeWorkers(settings) as own_workers:
-            yield from extract(path, plan, segments, settings=settings, workers=own_workers)
+            yield from extract(path, plan, segments, size=size, settings=settings, workers=own_workers)
         return
     file = workers.opened(existing_file(path))
-    yield from _Extraction(file, plan, segments, workers, settings or workers.settings).run()
+    yield from _Extraction(file, plan, segments, size, workers, settings or workers.settings).run()
 
 
 @dataclass
@@ -111,12 +113,17 @@ class _Extraction:
         file: StampedFile,
         plan: Plan,
         segments: Sequence[int],
+        size: tuple[int, int] | None,
         workers: DecodeWorkers,
         settings: DecodeSettings,
     ) -> None:
         self._file = file
         self._plan = plan
-        self._settings = settings
+        self._about_all = {
+            **order_for("decode", file.path, settings),
+            "counted": plan.counted_by == "decoding",
+            "size": size,
+        }
         self._workers = workers
         self._most = workers.most
         self._segments = iter(dict.fromkeys(segments))
@@ -181,8 +188,7 @@ class _Extraction:
         fd = memory_of(plan.pts[chosen].tobytes() + plan.key_pts[chosen].tobytes() + plan.leading[chosen].tobytes())
         try:
             seal(fd)
-            told = {**order_for("decode", self._file.path, self._settings), "counted": plan.counted_by == "decoding"}
-            worker.ask({**told, "samples": order.span.stop - order.due}, fd)
+            worker.ask({**self._about_all, "samples": order.span.stop - order.due}, fd)
         except DecodeWorkerError:
             # One that worked before and died while it had nothing to do: the span had no part in that.
             order.attempts -= worker.started

@@ -234,7 +234,9 @@ def _stream_share(run: GpuRun, number: int, workers: DecodeWorkers) -> int:
             return 0
         with times.at("opening"):
             path = share.video(run.cache_dir)
-        items = extract(path, share.plan, segments, settings=workers.settings, workers=workers)
+        items = extract(
+            path, share.plan, segments, size=share.frame_size, settings=workers.settings, workers=workers
+        )
         while True:
             with times.at("decoding"):
                 item = next(items, None)

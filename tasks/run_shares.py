@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,9 +76,14 @@ class RunShare:
         return [model for model in self.spec.models_of(self.group) if self.missing[model.key]]
 
     @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of every frame."""
+        return self.spec.video.facts.width, self.spec.video.facts.height
+
+    @property
     def frame_bytes(self) -> int:
-        """The size of one frame as RGB."""
-        return 3 * self.spec.video.facts.width * self.spec.video.facts.height
+        """What one frame takes as RGB."""
+        return 3 * math.prod(self.frame_size)
 
     def check_living(self) -> None:
         """Raise `SupersededError` when a newer attempt has taken over."""

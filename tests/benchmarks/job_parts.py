@@ -27,19 +27,25 @@ KEPT_FRAMES = 48
 
 def plan_of(order: dict[str, Any]) -> Plan:
     """The samples of `order`: `path` at `fps`, up to `end_s` where that is given."""
-    _, index = probe(Path(order["path"]))
-    return make_plan(index, infer_fps=Fraction(str(order["fps"])), end_s=order.get("end_s"))
+    return plan_and_size_of(order)[0]
+
+
+def plan_and_size_of(order: dict[str, Any]) -> tuple[Plan, tuple[int, int]]:
+    """The plan and what is known of its frames' size, as a job has both from registration."""
+    facts, index = probe(Path(order["path"]))
+    plan = make_plan(index, infer_fps=Fraction(str(order["fps"])), end_s=order.get("end_s"))
+    return plan, (facts.width, facts.height)
 
 
 def decode(order: dict[str, Any]) -> Work:
     """Decoding alone, by at most `workers` workers."""
     if can_fork():
         FORKER.prepare()
-    path, plan = Path(order["path"]), plan_of(order)
-    settings = DecodeSettings(workers=order["workers"])
+    path, settings = Path(order["path"]), DecodeSettings(workers=order["workers"])
+    plan, size = plan_and_size_of(order)
 
     def work() -> dict[str, Any]:
-        items = extract(path, plan, range(len(plan.segments)), settings=settings)
+        items = extract(path, plan, range(len(plan.segments)), size=size, settings=settings)
         return {"frames": sum(isinstance(item, ExtractedFrame) and item.pixels is not None for item in items)}
 
     return work
