@@ -139,7 +139,7 @@ def frames_as_seen(video: Path, frame_offsets: Sequence[int]) -> list[NDArray[np
         counted_by=every.counted_by,
     )
     pictures = [np.full((facts.height, facts.width, 3), _GREY, dtype=np.uint8)] * len(plan)
-    for event in extract(video, plan, range(len(plan.segments)), size=(facts.width, facts.height)):
+    for event in extract(video, plan, range(len(plan.segments)), facts=facts):
         if not isinstance(event, ExtractedFrame):
             continue
         if event.passing:

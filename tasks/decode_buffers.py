@@ -12,7 +12,7 @@ import os
 from collections import deque
 from dataclasses import dataclass
 
-from tasks.decode_protocol import new_memory, seal_size
+from tasks.decode_protocol import map_cleared, new_memory, seal_size
 
 _WINDOW = 32
 """A buffer that none of so many chunks needed goes."""
@@ -72,6 +72,15 @@ class SharedBuffers:
         except BaseException:
             os.close(fd)
             raise
+
+    def adopt(self, number: int, fd: int) -> None:
+        """Take memory that an ended worker left behind, cleared of what that one wrote; the parent has it mapped."""
+        try:
+            self._free.append(SharedBuffer(number, map_cleared(fd), None))
+        except OSError:
+            self._forgotten.append(number)
+        finally:
+            os.close(fd)
 
     def lend(self, buffer: SharedBuffer) -> None:
         """The parent looks at the buffer from now on; nothing may be written into it."""

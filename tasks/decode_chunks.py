@@ -12,10 +12,8 @@ import numpy as np
 
 from tasks.decode_buffers import SharedBuffer, SharedBuffers
 from tasks.decode_pictures import Picture
-from tasks.decode_protocol import CHUNKS_AHEAD, Channel, ChannelClosedError
+from tasks.decode_protocol import CHUNK_BYTES, CHUNKS_AHEAD, Channel, ChannelClosedError
 
-CHUNK_BYTES = 16 * 2**20
-"""Frames are handed over in chunks of about this size, of at least one frame."""
 CHUNK_FRAMES = 32
 CHUNK_S = 2.0
 """A chunk is sent after so long even if it is not full."""
@@ -33,14 +31,19 @@ class FrameChunks:
         self._entries: list[list[Any]] = []
         self._buffer: SharedBuffer | None = None
         self._used = 0
+        self._due = CHUNK_FRAMES
         self._started_s = 0.0
+
+    def expect(self, samples: int) -> None:
+        """So many samples follow: what they take decides how large new buffers are."""
+        self._due = samples
 
     def frame(self, sample: int, picture: Picture) -> None:
         """Draw a picture into the chunk. Raises `PictureError`, and the chunk is as it was."""
         if self._buffer is not None and self._used + picture.room_bytes > len(self._buffer):
             self.flush()
         if self._buffer is None:
-            self._buffer = self._buffers.take(picture.room_bytes, CHUNK_BYTES)
+            self._buffer = self._buffers.take(picture.room_bytes, min(CHUNK_BYTES, self._due * picture.room_bytes))
         offset = self._used
         picture.draw(np.frombuffer(self._buffer.memory, np.uint8, picture.room_bytes, offset))
         self._used = -(-(offset + picture.size_bytes) // _ALIGNED_BYTES) * _ALIGNED_BYTES
@@ -77,6 +80,10 @@ class FrameChunks:
             raise ChannelClosedError(f"expected a credit, got {message.get('do')!r}")
         self._buffers.take_back(message["free"])
         self._credits += 1
+
+    def adopt(self, number: int, fd: int) -> None:
+        """Use memory that was handed on."""
+        self._buffers.adopt(number, fd)
 
     def rest(self) -> None:
         """Give up all memory until there are frames again; what the parent looks at stays there."""

@@ -32,7 +32,7 @@ if __name__ == "__main__":
     sys.path += [str(Path(__file__).resolve().parent.parent), *sys.argv[2:]]
 
 from tasks import decode_worker
-from tasks.decode_confinement import end_with_forker
+from tasks.decode_confinement import end_with_forker, leave_network
 
 _LONGEST_ORDER = 4096
 _LOOK_FOR_PARENT_MS = 1000
@@ -153,6 +153,8 @@ def _tell(answers: socket.socket, message: dict[str, Any], fd: int | None = None
 def main(control_fd: int) -> NoReturn:
     """Serve the parent at the other end of `control_fd`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Its workers are then where nothing can be reached either; a namespace for each would cost a millisecond.
+    leave_network()
     # What lives now stays as it is: a collection that visited it in a worker would copy its pages.
     gc.collect()
     gc.freeze()

@@ -111,7 +111,15 @@ class Pictures:
             rgb = self._reformatter.reformat(frame, width, height, format="rgb24", threads=1)
         except (av.error.FFmpegError, ValueError) as error:
             raise PictureError(NO_RGB) from error
+        return _pixels_of(rgb)
+
+
+def _pixels_of(rgb: VideoFrame) -> NDArray[np.uint8]:
+    """The `(h, w, 3)` pixels of a frame in rgb24, in its own memory where they lie there row behind row."""
+    (plane,) = rgb.planes
+    if plane.line_size != 3 * rgb.width:
         return cast("NDArray[np.uint8]", rgb.to_ndarray())
+    return np.frombuffer(memoryview(plane), np.uint8, rgb.height * plane.line_size).reshape(rgb.height, rgb.width, 3)
 
 
 def is_full_range(frame: VideoFrame) -> bool:

@@ -18,6 +18,7 @@ from tasks.decode_program import ProgramWorker, WorkerProcess
 from tasks.decode_protocol import Channel, ChannelClosedError
 from tasks.frame_buffers import FrameBuffers, SampleOrReason
 from tasks.settings import DecodeSettings
+from tasks.spare_memory import MOST_HANDED_ON, SharedMemory, SpareMemory
 
 _PROGRAM = Path(__file__).with_name("decode_worker.py")
 _WITH_MEMORY = ("chunk", "index-part")
@@ -39,6 +40,8 @@ class DecodeWorker:
             self._process = _started(theirs.fileno(), settings.memory_limit_bytes)
         self._channel = Channel(ours)
         self._buffers = FrameBuffers(settings.max_pixels)
+        self._rested: deque[FrameBuffers] = deque(maxlen=1)
+        """Those from before it was last given back, which only its end makes safe to hand on."""
         self.silent_s = 0.0
         """How long it was waited for since it last said anything."""
         self.started = False
@@ -106,15 +109,26 @@ class DecodeWorker:
         """Let the worker go on: a chunk was taken, and some buffers may be free again. Raises `DecodeWorkerError`."""
         self.ask({"do": "credit", "free": self._buffers.returned()})
 
+    def adopt(self, memories: list[SharedMemory]) -> None:
+        """Hand memory on to the worker, which has not opened a file yet. Raises `DecodeWorkerError`."""
+        for number, memory in self._buffers.adopt(memories):
+            self.ask({"do": "adopt", "buffer": number}, memory.fd)
+
     def rest(self) -> None:
         """Let the worker give up its memory while nothing is asked of it. Raises `DecodeWorkerError`."""
+        self._buffers.forget_all_but(MOST_HANDED_ON)
+        self._rested.append(self._buffers)
         self._buffers = FrameBuffers(self._settings.max_pixels)
         self.ask({"do": "rest"})
 
-    def close(self) -> None:
-        """End the worker at once; it has nothing to put in order."""
+    def close(self, spare: SpareMemory | None = None) -> None:
+        """End the worker at once; it has nothing to put in order. Its memory is left to `spare`."""
         self._process.end()
         self._channel.socket.close()
+        if spare is not None:
+            for buffers in (*self._rested, self._buffers):
+                buffers.leave_to(spare)
+        self._rested.clear()
 
     def __enter__(self) -> DecodeWorker:
         return self

@@ -15,6 +15,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+CHUNK_BYTES = 16 * 2**20
+"""Frames are handed over in chunks of about this size, of at least one frame."""
 CHUNKS_AHEAD = 2
 """Chunks of frames that the worker may have sent and the parent not yet taken."""
 INDEX_FLAG_BITS = 1
@@ -26,6 +28,7 @@ ALIVE_EVERY_S = 1.0
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _HEADER = struct.Struct("!I")
 _LONGEST_MESSAGE = 2**20
+_ZEROES = bytes(2**16)
 _SIZE_SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
 _READ_ONLY_SEALS = _SIZE_SEALS | getattr(fcntl, "F_SEAL_WRITE", 0)
 
@@ -124,12 +127,30 @@ def _add_seals(fd: int, seals: int) -> None:
 
 def map_memory(fd: int, size_bytes: int) -> mmap.mmap:
     """Map sealed memory to read and close its descriptor. Raises `ChannelClosedError` where it is not as promised."""
-    return _map_sealed(fd, size_bytes, _READ_ONLY_SEALS, mmap.MAP_PRIVATE)
+    try:
+        return _map_sealed(fd, size_bytes, _READ_ONLY_SEALS, mmap.MAP_PRIVATE)
+    finally:
+        os.close(fd)
 
 
 def map_buffer(fd: int) -> mmap.mmap:
-    """Map a buffer that the worker writes to again, to read, and close its descriptor. Raises as `map_memory` does."""
+    """Map a buffer that the worker writes to again, to read; its descriptor stays. Raises as `map_memory` does."""
     return _map_sealed(fd, os.fstat(fd).st_size, _SIZE_SEALS, mmap.MAP_SHARED)
+
+
+def map_cleared(fd: int) -> mmap.mmap:
+    """Map a buffer that was handed on, to write, as zeroes; its descriptor stays. Raises `OSError`."""
+    memory = mmap.mmap(fd, os.fstat(fd).st_size, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
+    while left := len(memory) - memory.tell():
+        memory.write(_ZEROES[:left])
+    return memory
+
+
+def is_only_sized(fd: int) -> bool:
+    """Whether the memory can still be written to, as `new_memory` made it and `seal_size` left it."""
+    if not (hasattr(fcntl, "F_GET_SEALS") and hasattr(os, "memfd_create")):
+        return True
+    return fcntl.fcntl(fd, fcntl.F_GET_SEALS) == _SIZE_SEALS
 
 
 def _map_sealed(fd: int, size_bytes: int, seals: int, flags: int) -> mmap.mmap:
@@ -143,5 +164,3 @@ def _map_sealed(fd: int, size_bytes: int, seals: int, flags: int) -> mmap.mmap:
         return mmap.mmap(fd, max(1, size_bytes), flags=flags, prot=mmap.PROT_READ)
     except OSError as error:
         raise ChannelClosedError(str(error)) from error
-    finally:
-        os.close(fd)

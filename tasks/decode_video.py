@@ -37,6 +37,10 @@ _CONCEALMENT = "concealing "
 _STRICT = {"av1": {"strict": "strict"}}
 """Decoders' options that make them check more: dav1d whether each tile's data ends where its decoding does (AV1, 8.2.4:
 padding), which finds nearly any damage; players that use libaom always check it."""
+_ORDER_IN_HEADERS = {"h264"}
+"""Codecs of which libav decodes a frame or more when it opens a file, to find out how far they reorder, which takes as
+long as a sample does. It needn't where the headers say so (H.264, E.2.1: max_num_reorder_frames); a file that is then
+found to reorder nothing may just not say, and is opened once more in full."""
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
 _EBML = b"\x1a\x45\xdf\xa3"
 
@@ -82,8 +86,12 @@ class VideoFile:
     Raises `RefusedError` where the file is not taken.
     """
 
-    def __init__(self, path: str, errors: LoggedErrors, *, max_pixels: int, threads: int = 1) -> None:
+    def __init__(
+        self, path: str, errors: LoggedErrors, *, max_pixels: int, threads: int = 1, codec: str | None = None
+    ) -> None:
+        """Open it; where its `codec` is known, and nobody asks for more than frames, with less looking around."""
         self._errors = errors
+        self._knows_order = codec in _ORDER_IN_HEADERS
         self.path = path
         self.max_pixels = max_pixels
         self._threads = threads
@@ -112,6 +120,8 @@ class VideoFile:
 
     def _open(self) -> tuple[InputContainer, VideoStream, VideoCodecContext]:
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": self._decoder_limit()}
+        if self._knows_order:
+            options |= {"skip_frame": "all", "analyzeduration": "1"}
         head = _first_bytes(self.path)
         try:
             with tables_apart():
@@ -125,6 +135,10 @@ class VideoFile:
             if context is None:
                 raise RefusedError("no_decoder")
             _check_size(context.width, context.height, self.max_pixels)
+            if self._knows_order and not context.has_b_frames:
+                container.close()
+                self._knows_order = False
+                return self._open()
             self._set_up(context)
         except RefusedError:
             container.close()

@@ -40,6 +40,8 @@ class Worker:
         self._channel = channel
         self._errors = LoggedErrors()
         self._video: VideoFile | None = None
+        self._looked_little = False
+        """Whether the video was opened for frames only, its codec being known."""
         self._chunks = FrameChunks(channel, SharedBuffers(memory_limit_bytes // 4))
         self._said_s = time.monotonic()
 
@@ -61,6 +63,8 @@ class Worker:
     def _obey(self, order: dict[str, Any], fd: int | None) -> None:
         if order["do"] == "credit":
             self._chunks.credit(order)
+        elif order["do"] == "adopt" and fd is not None:
+            self._chunks.adopt(order["buffer"], fd)
         elif order["do"] == "rest":
             self._chunks.rest()
         elif order["do"] == "index":
@@ -82,19 +86,24 @@ class Worker:
             np.frombuffer(memory, np.bool_, count, 16 * count),
         )
         video = self._open(order)
-        if order["size"] is not None:
+        if order.get("size") is not None:
             video.shown_size = tuple(order["size"])
+        self._chunks.expect(count)
         decode_samples(video, wanted, self._chunks, self._alive, counted=order["counted"])
         self._chunks.flush()
         self._channel.send({"say": "done"})
 
     def _open(self, order: dict[str, Any]) -> VideoFile:
-        if self._video is None or self._video.path != order["path"]:
+        codec = order.get("codec")
+        if self._video is None or self._video.path != order["path"] or (self._looked_little and codec is None):
             if self._video is not None:
                 self._video.close()
                 self._video = None
             limits = {"max_pixels": order["max_pixels"], "threads": order["threads"]}
-            self._video = VideoFile(order["path"], self._errors, **limits)
+            self._video, self._looked_little = (
+                VideoFile(order["path"], self._errors, **limits, codec=codec),
+                bool(codec),
+            )
         return self._video
 
     def _alive(self) -> None:
@@ -123,10 +132,9 @@ def end_with_parent(channel_fd: int, parent_pid: int) -> None:
 
 
 def main(channel_fd: int, memory_limit_bytes: int, parent_pid: int) -> None:
-    """Serve who is at the other end of `channel_fd`, as a child of `parent_pid`."""
+    """Serve who is at the other end of `channel_fd`, as a child of `parent_pid`; the network was left before."""
     set_limits(memory_limit_bytes)
     be_killed_early()
-    leave_network()
     # A frame that came to refer to itself is freed by the collector alone (in PyAV, reading `side_data` does that); at
     # Python's own pace it would come after hundreds of frames.
     gc.freeze()
@@ -137,4 +145,5 @@ def main(channel_fd: int, memory_limit_bytes: int, parent_pid: int) -> None:
 
 
 if __name__ == "__main__":
+    leave_network()
     main(int(sys.argv[1]), int(sys.argv[2]), os.getppid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from types import TracebackType
 from tasks.decode_process import DecodeWorker, DecodeWorkerError
 from tasks.file_stamps import FileStamp, StampedFile, stamp_of
 from tasks.settings import DecodeSettings
+from tasks.spare_memory import SpareMemory
 
 
 class DecodeWorkers:
@@ -30,6 +32,7 @@ class DecodeWorkers:
         self._stamps: dict[Path, FileStamp] = {}
         self._idle: dict[DecodeWorker, StampedFile] = {}
         self._lent: dict[DecodeWorker, StampedFile] = {}
+        self._spare = SpareMemory()
 
     def opened(self, path: Path, *, afresh: bool = False) -> StampedFile:
         """The file as it was when it was first opened here, or as it is now where `afresh`.
@@ -43,8 +46,8 @@ class DecodeWorkers:
         file.check()
         return file
 
-    def lend(self, file: StampedFile) -> DecodeWorker:
-        """A worker that has seen no other file."""
+    def lend(self, file: StampedFile, buffers: int = 0) -> DecodeWorker:
+        """A worker that has seen no other file; a new one is handed so many buffers that ended ones left behind."""
         with self._lock:
             worker = next((worker for worker, seen in self._idle.items() if seen == file), None)
             others = [other for other, seen in self._idle.items() if seen != file]
@@ -53,11 +56,13 @@ class DecodeWorkers:
             if worker is not None:
                 self._lent[worker] = self._idle.pop(worker)
         for other in others:
-            other.close()
+            other.close(self._spare)
         if worker is None:
             worker = DecodeWorker(self.settings)
             with self._lock:
                 self._lent[worker] = file
+            with contextlib.suppress(DecodeWorkerError):  # the first order shows what is wrong with it
+                worker.adopt(self._spare.take(buffers))
         return worker
 
     def room(self) -> int:
@@ -79,7 +84,7 @@ class DecodeWorkers:
         """Take back a worker that failed or is still busy, and end it."""
         with self._lock:
             self._lent.pop(worker, None)
-        worker.close()
+        worker.close(self._spare)
 
     @contextmanager
     def lent(self, file: StampedFile) -> Iterator[DecodeWorker]:
@@ -100,6 +105,7 @@ class DecodeWorkers:
             self._lent.clear()
         for worker in workers:
             worker.close()
+        self._spare.close()
 
     def __enter__(self) -> DecodeWorkers:
         return self

@@ -5,6 +5,7 @@ The parent's side: nothing here decodes, and av is never imported in this proces
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.decode_process import DecodeWorker, DecodeWorkerError, wait_for_any
-from tasks.decode_protocol import memory_of, seal
+from tasks.decode_protocol import CHUNK_BYTES, memory_of, seal
 from tasks.decode_workers import DecodeWorkers
 from tasks.file_stamps import StampedFile
 from tasks.frame_buffers import SampleOrReason
@@ -24,6 +25,8 @@ from tasks.plans import Plan
 from tasks.probing import ATTEMPTS, existing_file, order_for
 from tasks.settings import DecodeSettings
 from tasks.spans import Span, spans_of
+from tasks.spare_memory import MOST_HANDED_ON
+from tasks.video_facts import VideoFacts
 from tasks.video_refusals import refusal_of
 
 _WAIT_BEFORE_MORE_S = 0.2
@@ -70,7 +73,7 @@ def extract(
     plan: Plan,
     segments: Sequence[int],
     *,
-    size: tuple[int, int] | None = None,
+    facts: VideoFacts | None = None,
     settings: DecodeSettings | None = None,
     workers: DecodeWorkers | None = None,
 ) -> Generator[ExtractedFrame | SegmentEnd, None, None]:
@@ -84,15 +87,15 @@ def extract(
     pixels and `passing`. A damaged frame is given without pixels and permanent. Frames are decoded a little ahead of
     the caller, never far. Raises `VideoUnreadableError` where the file itself is not taken, and `VideoChangedError`
     where it is not the file any more that was opened first, here or by another user of the same `workers`. Workers that
-    are not the caller's end with the generator. `size`: width and height of the frames as the facts have them; unless
-    given, every worker decodes the video's first frame to find them.
+    are not the caller's end with the generator. `facts`: what is known of the video; unless given, every worker finds
+    out itself, by decoding the first frame.
     """
     if workers is None:
         with DecodeWorkers(settings) as own_workers:
-            yield from extract(path, plan, segments, size=size, settings=settings, workers=own_workers)
+            yield from extract(path, plan, segments, facts=facts, settings=settings, workers=own_workers)
         return
     file = workers.opened(existing_file(path))
-    yield from _Extraction(file, plan, segments, size, workers, settings or workers.settings).run()
+    yield from _Extraction(file, plan, segments, facts, workers, settings or workers.settings).run()
 
 
 @dataclass
@@ -113,16 +116,18 @@ class _Extraction:
         file: StampedFile,
         plan: Plan,
         segments: Sequence[int],
-        size: tuple[int, int] | None,
+        facts: VideoFacts | None,
         workers: DecodeWorkers,
         settings: DecodeSettings,
     ) -> None:
         self._file = file
         self._plan = plan
+        self._size = None if facts is None else (facts.width, facts.height)
         self._about_all = {
             **order_for("decode", file.path, settings),
             "counted": plan.counted_by == "decoding",
-            "size": size,
+            **({} if facts is None else {"size": self._size}),
+            **({} if facts is None or facts.container == "avi" else {"codec": facts.codec}),
         }
         self._workers = workers
         self._most = workers.most
@@ -171,13 +176,20 @@ class _Extraction:
         while (self._idle or to_start > 0) and self._find_work():
             if not self._idle:
                 to_start -= 1
-                self._idle.append(self._workers.lend(self._file))
+                self._idle.append(self._workers.lend(self._file, self._buffers_to_come()))
             worker = self._idle.pop()
             self._running[worker] = self._waiting.popleft()
             try:
                 self._send(worker, self._running[worker])
             except DecodeWorkerError as error:
                 yield from self._lose(worker, str(error))
+
+    def _buffers_to_come(self) -> int:
+        """Buffers that the frames of the waiting spans fill, as far as that is known, up to what a worker is handed."""
+        if self._size is None:
+            return 0
+        frames_each = max(1, CHUNK_BYTES // (math.prod(self._size) * len("RGB")))
+        return min(MOST_HANDED_ON, sum(-(-(order.span.stop - order.due) // frames_each) for order in self._waiting))
 
     def _send(self, worker: DecodeWorker, order: _Order) -> None:
         self._file.check()

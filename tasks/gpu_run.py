@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
@@ -45,6 +45,8 @@ class GpuRun:
         self.shares = shares
         self.cache_dir = cache_dir
         self.settings = InferenceSettings()
+        self.on_whole: Callable[[RunShare], object] = lambda share: None  # noqa: ARG005
+        """Called when a job among several has all its shards, in the thread that wrote the last."""
         self.models = models_once(shares)
         self.setup_lock = threading.Lock()  # models are set up one after another
         self.extraction_times = StageTimes()
@@ -154,10 +156,17 @@ class GpuRun:
             self.shares[number].heartbeat.phase(phase)
 
     def end(self, *, failed: bool) -> None:
-        """Write the last heartbeats, with where the time went."""
+        """Write the last heartbeats, with where the time went; one job's share that is whole has ended well before."""
         times = self.times()
         for share in self.shares:
-            share.heartbeat.end("failed" if failed or share.error is not None else "done", times)
+            if len(self.shares) == 1 or not share.is_whole:
+                share.heartbeat.end("failed" if failed or share.error is not None else "done", times)
+
+    def end_share(self, share: RunShare) -> None:
+        """Say of a job among several that its share is whole: whoever waits for it needn't wait for the others."""
+        if len(self.shares) > 1:
+            share.heartbeat.end("done", self.times())
+            self.on_whole(share)
 
     def times(self) -> RunTimes:
         """Where the time of the run went so far."""
@@ -234,9 +243,8 @@ def _stream_share(run: GpuRun, number: int, workers: DecodeWorkers) -> int:
             return 0
         with times.at("opening"):
             path = share.video(run.cache_dir)
-        items = extract(
-            path, share.plan, segments, size=share.frame_size, settings=workers.settings, workers=workers
-        )
+        facts = share.spec.video.facts
+        items = extract(path, share.plan, segments, facts=facts, settings=workers.settings, workers=workers)
         while True:
             with times.at("decoding"):
                 item = next(items, None)
@@ -299,6 +307,8 @@ def _inference_share(run: GpuRun, model: RunModel, number: int) -> InferenceShar
             return
         try:
             share.write_shard(job_model, segment, outcomes)
+            if share.is_whole:
+                run.end_share(share)
         except SupersededError as error:
             if not run.lose(number, error):
                 raise

@@ -15,7 +15,7 @@ from models.errors import PermanentError
 from models.request import InferenceRequest, parse_fps
 from tasks.job_spec import JobSpec, make_spec, plan_key, write_result_pointer, write_spec
 from tasks.leases import write_lease
-from tasks.model_sources import resolve_models
+from tasks.model_sources import ResolvedModel, resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
 from tasks.progress import Heartbeat, model_errors, read_heartbeats
 from tasks.results import ResultModel, ResultSummary, publish_results
@@ -31,15 +31,23 @@ class ModelPathError(PermanentError):
 
 
 def prepare(
-    store: Store, job_id: str, request: InferenceRequest, settings: JobSettings, *, submitted_at: datetime
+    store: Store,
+    job_id: str,
+    request: InferenceRequest,
+    settings: JobSettings,
+    *,
+    submitted_at: datetime,
+    models: Sequence[ResolvedModel] | None = None,
 ) -> JobSpec:
     """Register what a URL points to, plan the samples, resolve the models, and freeze it all in the store.
 
-    A video that expired after the job was submitted is still the job's. Raises the named errors of registration,
-    planning and model resolution; nothing is frozen then.
+    A video that expired after the job was submitted is still the job's. `models`: the request's, where somebody has
+    resolved them for many requests. Raises the named errors of registration, planning and model resolution; nothing is
+    frozen then.
     """
-    check_model_paths(request, settings)
-    models = resolve_models(store, list(request.models))
+    if models is None:
+        check_model_paths(request, settings)
+        models = resolve_models(store, list(request.models))
     video = _video(store, request, submitted_at)
     write_lease(store, job_id, video.video_id, settings.lease_s)
     plan = stored_plan(store, video, request)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,7 @@ class RunShare:
         """Segments that each model of the group still owes, by its key."""
         self.error: BaseException | None = None
         """Why this share was given up, where it was."""
+        self._owed = {(key, segment) for key, owed in self.missing.items() for segment in owed}
         done = {key: self._frames_standing(owed) for key, owed in self.missing.items()}
         self.heartbeat = HeartbeatWriter(store, spec.job_id, group.number, attempt, done)
         for key, owed in self.missing.items():
@@ -76,14 +76,9 @@ class RunShare:
         return [model for model in self.spec.models_of(self.group) if self.missing[model.key]]
 
     @property
-    def frame_size(self) -> tuple[int, int]:
-        """Width and height of every frame."""
-        return self.spec.video.facts.width, self.spec.video.facts.height
-
-    @property
     def frame_bytes(self) -> int:
         """What one frame takes as RGB."""
-        return 3 * math.prod(self.frame_size)
+        return 3 * self.spec.video.facts.width * self.spec.video.facts.height
 
     def check_living(self) -> None:
         """Raise `SupersededError` when a newer attempt has taken over."""
@@ -95,11 +90,17 @@ class RunShare:
         """The video on this machine's disk; asked for again, it keeps a cached copy from being dropped."""
         return video_file(self.store, self.spec.video, cache_dir)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its shards stand."""
+        return not self._owed
+
     def write_shard(self, model: JobModel, segment: int, outcomes: pa.Table) -> None:
         """Write what a model says of a segment. Raises `SupersededError`, and what the store raises."""
         self.check_living()
         start, stop = self.plan.segments[segment]
         write_shard_table(self.store, model.fingerprint, start, stop, model.model.inference_type, outcomes)
+        self._owed.discard((model.key, segment))
         _log.info("wrote samples %d to %d of %s", start, stop, model.key)
 
     def give_up(self, key: str, error: BaseException) -> None:

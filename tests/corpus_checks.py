@@ -52,7 +52,7 @@ def check_refused(path: Path, outcome: Refused) -> None:
 
 def check_frames(path: Path, outcome: Frames, rates: Iterable[Rate], workers: DecodeWorkers) -> None:
     """Assert that every frame is there, and is the one that sequential decoding gives."""
-    facts, index = probe(path, workers=workers)
+    facts, index = probe(path, SETTINGS)
     said = (facts.frame_count, facts.rate, facts.constant_rate, facts.counted_by, facts.frames_missing)
     assert said == (outcome.count, outcome.rate, outcome.constant, outcome.counted_by, 0)
     assert {name: getattr(facts, name) for name in outcome.facts} == dict(outcome.facts)
@@ -71,7 +71,7 @@ def check_frames(path: Path, outcome: Frames, rates: Iterable[Rate], workers: De
 
 def check_remains(path: Path, outcome: Remains, rates: Iterable[Rate], workers: DecodeWorkers) -> None:
     """Assert that each frame of the whole is at its place, or null, or missing at the end; none is another."""
-    facts, index = probe(path, workers=workers)
+    facts, index = probe(path, SETTINGS)
     assert (facts.rate, facts.constant_rate, facts.counted_by) == (outcome.rate, True, outcome.counted_by)
     clean = read_all_frames(whole_of(path))
     assert len(clean) == outcome.of
@@ -129,7 +129,7 @@ def extracted(
     plan = make_plan(index, infer_fps=_asked(infer_fps, facts), settings=SETTINGS)
     frames: dict[int, ExtractedFrame] = {}
     ended: set[int] = set()
-    for item in extract(path, plan, range(len(plan.segments)), workers=workers):
+    for item in extract(path, plan, range(len(plan.segments)), facts=facts, workers=workers):
         if isinstance(item, SegmentEnd):
             ended.add(item.segment)
             assert set(range(*plan.segments[item.segment])) <= set(frames)

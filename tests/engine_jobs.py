@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from tasks.gpu_run import GpuRun, infer_stream, stream_frames
 from tasks.job_spec import JobSpec
 from tasks.job_steps import prepare, publish
 from tasks.results import ResultSummary
-from tasks.run_shares import GroupAttempt
+from tasks.run_shares import GroupAttempt, RunShare
 from tasks.settings import JobSettings
 from tasks.store import Store, open_store
 from tasks.videos import Video, register_file
@@ -73,9 +73,10 @@ def prepared(
     return prepare(store, str(uuid4()), request, _SETTINGS, submitted_at=video.registered_at)
 
 
-def run_group(*parts: GroupAttempt) -> GpuRun:
+def run_group(*parts: GroupAttempt, on_whole: Callable[[RunShare], object] | None = None) -> GpuRun:
     """Run groups of one or more jobs as one run of `infer-segments`; raises what the extraction raised."""
     run = GpuRun.open(*parts)
+    run.on_whole = on_whole or run.on_whole
     if not run.nothing_missing():
         run_parts(run)
     return run

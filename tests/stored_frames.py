@@ -9,7 +9,6 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from tasks.decode_workers import DecodeWorkers
 from tasks.decoding import ExtractedFrame, extract
 from tasks.plans import make_plan
 from tasks.probing import probe
@@ -96,10 +95,9 @@ def levels_off(pixels, expected):
 
 def extracted(path, settings=None):
     """Facts, and the pixels (or the reason why there are none) of every frame, in order."""
-    with DecodeWorkers(settings) as workers:
-        facts, index = probe(path, workers=workers)
-        plan = make_plan(index, infer_fps=None, settings=settings)
-        return facts, pixels_of(extract(path, plan, range(len(plan.segments)), workers=workers))
+    facts, index = probe(path, settings)
+    plan = make_plan(index, infer_fps=None, settings=settings)
+    return facts, pixels_of(extract(path, plan, range(len(plan.segments)), facts=facts, settings=settings))
 
 
 def pixels_of(items):

@@ -32,14 +32,14 @@ def test_ten_hours_are_sampled_exactly(clip, container):
     folder, frames_of_a_minute = clip
     path = long_video(folder, container, HOURS * 3600)
     with DecodeWorkers(DecodeSettings(workers=2)) as workers:
-        facts, index = probe(path, workers=workers)
+        facts, index = probe(path)
         assert (facts.frame_count, facts.rate, facts.constant_rate) == (HOURS * 3600 * FPS, str(FPS), True)
         assert (facts.counted_by, facts.frames_missing, facts.duration_s) == ("index", 0, HOURS * 3600.0)
         for infer_fps in (Fraction(1, 5), Fraction(1)):
             plan = make_plan(index, infer_fps=infer_fps)
             assert len(plan) == HOURS * 3600 * infer_fps
             given = set()
-            for item in extract(path, plan, range(len(plan.segments)), workers=workers):
+            for item in extract(path, plan, range(len(plan.segments)), facts=facts, workers=workers):
                 if isinstance(item, ExtractedFrame):
                     offset = int(plan.frame_offset[item.sample])
                     assert item.pixels is not None, (offset, item.reason)

@@ -45,10 +45,12 @@ SHORT_SEGMENTS = DecodeSettings(segment_s=0.5)
 
 def frames_of(path, infer_fps=None, settings=SHORT_SEGMENTS, index=None, **part):
     """The plan and all frames of a video in order, after checking that segments come whole, each frame once."""
-    index = index or probe(path)[1]
+    facts = None
+    if index is None:
+        facts, index = probe(path)
     plan = make_plan(index, infer_fps=None if infer_fps is None else Fraction(infer_fps), settings=settings, **part)
     frames = []
-    for item in extract(path, plan, range(len(plan.segments)), settings=settings):
+    for item in extract(path, plan, range(len(plan.segments)), facts=facts, settings=settings):
         if isinstance(item, ExtractedFrame):
             assert plan.segments[item.segment][0] <= item.sample < plan.segments[item.segment][1]
             frames.append(item)

@@ -158,8 +158,8 @@ def test_a_change_of_size_is_scaled_to_the_first_frames(tmp_path, codec, contain
     assert [read_barcode(pixels) for pixels in frames] == list(range(30))
     # A worker that has not read the index is told what size the first frame has, or finds out itself.
     plan = make_plan(probe(path)[1], infer_fps=None, settings=settings)
-    for size in (None, (160, 96)):
-        last = pixels_of(extract(path, plan, [len(plan.segments) - 1], size=size, settings=settings))
+    for known in (None, facts):
+        last = pixels_of(extract(path, plan, [len(plan.segments) - 1], facts=known, settings=settings))
         assert 0 < len(last) <= 5
         assert all(np.array_equal(*pair) for pair in zip(last, reference[-len(last) :], strict=True))
 

@@ -44,9 +44,9 @@ STREAMS = {
 
 def samples_at(path, infer_fps, workers):
     """Plan and frames of a video at a rate, in the plan's order."""
-    _, index = probe(path, SETTINGS, workers=workers)
+    facts, index = probe(path, SETTINGS)
     plan = make_plan(index, infer_fps=infer_fps, settings=SETTINGS)
-    items = extract(path, plan, range(len(plan.segments)), settings=SETTINGS, workers=workers)
+    items = extract(path, plan, range(len(plan.segments)), facts=facts, settings=SETTINGS, workers=workers)
     frames = sorted((item for item in items if isinstance(item, ExtractedFrame)), key=lambda frame: frame.sample)
     assert [frame.sample for frame in frames] == list(range(len(plan)))
     return plan, frames

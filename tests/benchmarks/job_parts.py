@@ -19,6 +19,7 @@ from tasks.decoding import ExtractedFrame, extract
 from tasks.plans import Plan, make_plan
 from tasks.probing import probe
 from tasks.settings import DecodeSettings
+from tasks.video_facts import VideoFacts
 from tests.benchmarks.job_work import Work
 
 KEPT_FRAMES = 48
@@ -27,14 +28,13 @@ KEPT_FRAMES = 48
 
 def plan_of(order: dict[str, Any]) -> Plan:
     """The samples of `order`: `path` at `fps`, up to `end_s` where that is given."""
-    return plan_and_size_of(order)[0]
+    return plan_and_facts_of(order)[0]
 
 
-def plan_and_size_of(order: dict[str, Any]) -> tuple[Plan, tuple[int, int]]:
-    """The plan and what is known of its frames' size, as a job has both from registration."""
+def plan_and_facts_of(order: dict[str, Any]) -> tuple[Plan, VideoFacts]:
+    """The plan and what is known of the video, as a job has both from registration."""
     facts, index = probe(Path(order["path"]))
-    plan = make_plan(index, infer_fps=Fraction(str(order["fps"])), end_s=order.get("end_s"))
-    return plan, (facts.width, facts.height)
+    return make_plan(index, infer_fps=Fraction(str(order["fps"])), end_s=order.get("end_s")), facts
 
 
 def decode(order: dict[str, Any]) -> Work:
@@ -42,10 +42,10 @@ def decode(order: dict[str, Any]) -> Work:
     if can_fork():
         FORKER.prepare()
     path, settings = Path(order["path"]), DecodeSettings(workers=order["workers"])
-    plan, size = plan_and_size_of(order)
+    plan, facts = plan_and_facts_of(order)
 
     def work() -> dict[str, Any]:
-        items = extract(path, plan, range(len(plan.segments)), size=size, settings=settings)
+        items = extract(path, plan, range(len(plan.segments)), facts=facts, settings=settings)
         return {"frames": sum(isinstance(item, ExtractedFrame) and item.pixels is not None for item in items)}
 
     return work

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from models.request import InferenceRequest
 from tasks.decode_forking import FORKER, can_fork
 from tasks.job_spec import JobSpec
 from tasks.job_steps import prepare, publish
+from tasks.model_sources import ResolvedModel, resolve_models
 from tasks.run_shares import GroupAttempt
 from tasks.settings import JobSettings
 from tasks.store import Store, open_store
@@ -27,13 +29,15 @@ from tests.benchmarks.job_work import Work
 from tests.engine_jobs import run_group
 
 _SETTINGS = JobSettings(dispatch="inline")
+_PACK = 100
+"""Short videos in one GPU run."""
 _BLANK = np.zeros((1080, 1920, 3), np.uint8)
 
 
 def jobs(order: dict[str, Any]) -> Work:
     """`requests`, each a list of models, one after another on `videos` at `fps`, in a fresh store in `folder`.
 
-    Each video is a job of its own, and all jobs of a request are one GPU run. On the clock: planning, models' set-up,
+    Each video is a job of its own; jobs are packed into GPU runs. On the clock: planning, models' set-up,
     decoding, inference, shards, merging and publishing. Before it: everything imported, videos registered (hashed and
     copied), and each model loaded twice, of which the second loading is what set-up costs by itself, told as `setup_s`
     for all requests together.
@@ -74,21 +78,47 @@ def _setup_s(models: list[dict[str, Any]], device: str) -> float:
 
 
 def _run(store: Store, videos: list[Video], models: list[dict[str, Any]], order: dict[str, Any]) -> list[JobSpec]:
-    """A job for each video, in one GPU run. Raises what its parts raise, `RuntimeError` where a model failed."""
-    specs = [_prepared(store, video, models, order) for video in videos]
-    run_group(*(GroupAttempt(job_id=spec.job_id, group=0) for spec in specs))
-    for spec in specs:
-        summary = publish(store, spec, _SETTINGS)
-        if summary.models_failed or summary.frames_failed:
-            raise RuntimeError(f"models failed: {summary.models_failed}; frames failed: {summary.frames_failed}")
-    return specs
+    """A job for each video, packed into GPU runs. Raises what its parts raise, `RuntimeError` where a model failed.
+
+    While a pack is on the GPU, the next one is prepared, and jobs of it are published as they end, as a backfill does.
+    """
+    requests = [_request(video, models, order) for video in videos]
+    resolved = resolve_models(store, requests[0].models)
+    packs = [requests[start : start + _PACK] for start in range(0, len(requests), _PACK)]
+    ended: list[Future[JobSpec]] = []
+    with ThreadPoolExecutor(1) as publishing, ThreadPoolExecutor(1) as preparing:
+        prepared = [preparing.submit(_all_prepared, store, pack, resolved) for pack in packs]
+
+        def publish_later(spec: JobSpec) -> None:
+            ended.append(publishing.submit(_published, store, spec))
+
+        for pack in prepared:
+            specs = pack.result()
+            run = run_group(
+                *(GroupAttempt(job_id=spec.job_id, group=0) for spec in specs),
+                on_whole=lambda share: publish_later(share.spec),
+            )
+            if len(run.shares) == 1:
+                publish_later(specs[0])
+    return [future.result() for future in ended]
 
 
-def _prepared(store: Store, video: Video, models: list[dict[str, Any]], order: dict[str, Any]) -> JobSpec:
-    request = InferenceRequest.model_validate(
+def _published(store: Store, spec: JobSpec) -> JobSpec:
+    summary = publish(store, spec, _SETTINGS)
+    if summary.models_failed or summary.frames_failed:
+        raise RuntimeError(f"models failed: {summary.models_failed}; frames failed: {summary.frames_failed}")
+    return spec
+
+
+def _all_prepared(store: Store, requests: list[InferenceRequest], models: list[ResolvedModel]) -> list[JobSpec]:
+    now = datetime.now(UTC)
+    return [prepare(store, str(uuid4()), request, _SETTINGS, submitted_at=now, models=models) for request in requests]
+
+
+def _request(video: Video, models: list[dict[str, Any]], order: dict[str, Any]) -> InferenceRequest:
+    return InferenceRequest.model_validate(
         {"video_id": video.video_id, "infer_fps": order["fps"], "end_s": order.get("end_s"), "models": models}
     )
-    return prepare(store, str(uuid4()), request, _SETTINGS, submitted_at=datetime.now(UTC))
 
 
 def _result(store: Store, spec: JobSpec, name: str | None) -> dict[str, Any]:
