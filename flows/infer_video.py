@@ -18,6 +18,7 @@ from tasks.gpu_dispatch import cancel_children, run_groups
 from tasks.job_progress import JobProgress
 from tasks.job_states import final_state, refused_state
 from tasks.job_tasks import prepare_job, publish_result
+from tasks.leases import LeaseKeeper
 from tasks.run_logs import log_to_run
 from tasks.run_parameters import redact_run_parameters
 from tasks.settings import JobSettings
@@ -54,14 +55,13 @@ def infer_video(request: InferenceRequest) -> Any:
     settings = JobSettings()
     try:
         store = open_store()
-        spec = prepare_job(str(flow_run.id), request, flow_run.scheduled_start_time)
-        progress = JobProgress(spec, store, settings)
-        try:
+        with LeaseKeeper(store, str(flow_run.id), settings.lease_s) as lease:
+            spec = prepare_job(str(flow_run.id), request, flow_run.scheduled_start_time)
+            lease.hold(spec.video.video_id)
+            progress = JobProgress(spec, store)
             run_groups(spec, store, settings, look=progress.look, inline=infer_segments)
             summary = publish_result(spec)
             progress.end(summary)
-        finally:
-            progress.drop_lease()
         return final_state(spec, store, summary)
     except ReelmillError as error:
         return refused_state(error)

@@ -7,7 +7,6 @@ it is logged, and the next one follows.
 from __future__ import annotations
 
 import logging
-import time
 from typing import cast
 from uuid import UUID
 
@@ -17,26 +16,22 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
 from tasks.job_spec import JobSpec, output_uri
-from tasks.leases import drop_lease, write_lease
 from tasks.progress import frames_done, read_heartbeats
 from tasks.results import ResultSummary
-from tasks.settings import JobSettings
 from tasks.store import Store
 
 _log = logging.getLogger(__name__)
 
 
 class JobProgress:
-    """One job's labels, artifact and lease, from the frozen spec to the published result."""
+    """One job's labels and artifact, from the frozen spec to the published result."""
 
-    def __init__(self, spec: JobSpec, store: Store, settings: JobSettings) -> None:
+    def __init__(self, spec: JobSpec, store: Store) -> None:
         """Tag the run with its video, make the artifact and the first labels."""
         self._spec = spec
         self._store = store
-        self._settings = settings
         self._run_id = UUID(spec.job_id)
         self._frames_done = 0
-        self._lease_until_s = 0.0
         self._tag_video()
         artifact_id = create_progress_artifact(
             progress=0.0, key=f"progress-{spec.job_id}", description=f"0 of {spec.frames_total} frames"
@@ -50,8 +45,7 @@ class JobProgress:
             client.update_flow_run_labels(self._run_id, dict(labels))
 
     def look(self) -> None:
-        """Renew the lease, and show the frames of which every model has spoken by now."""
-        self._renew_lease()
+        """Show the frames of which every model has spoken by now."""
         beats = read_heartbeats(self._store, self._spec.job_id).values()
         done = frames_done(beats, [model.key for model in self._spec.models])
         if done == self._frames_done:
@@ -62,7 +56,7 @@ class JobProgress:
             _log.warning("progress could not be shown (%s); tried again later", error)
 
     def end(self, summary: ResultSummary) -> None:
-        """Write the final counts and where the result lies; the video is held no longer."""
+        """Write the final counts and where the result lies."""
         self._show(summary.frames_total - summary.frames_failed)
         labels: dict[str, str | int] = {
             "output_uri": output_uri(self._store, self._spec.result_prefix),
@@ -72,10 +66,6 @@ class JobProgress:
             labels["models_failed"] = ",".join(summary.models_failed)
         self.label(**labels)
 
-    def drop_lease(self) -> None:
-        """Hold the video no longer."""
-        drop_lease(self._store, self._spec.job_id)
-
     def _show(self, done: int) -> None:
         total = self._spec.frames_total
         update_progress_artifact(
@@ -83,11 +73,6 @@ class JobProgress:
         )
         self.label(frames_done=done)
         self._frames_done = done
-
-    def _renew_lease(self) -> None:
-        if time.monotonic() >= self._lease_until_s:
-            write_lease(self._store, self._spec.job_id, self._spec.video.video_id, self._settings.lease_s)
-            self._lease_until_s = time.monotonic() + self._settings.lease_s / 3
 
     def _tag_video(self) -> None:
         """Tags can be filtered by, labels cannot: cleanup finds living jobs of a video by this one."""

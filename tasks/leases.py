@@ -1,12 +1,15 @@
-"""A living job's hold on its video: a lease in the store that runs out by itself when the job dies.
+"""A parent's sign of life, and its hold on a video: a lease in the store that runs out by itself when the parent dies.
 
-It knows nothing of Prefect; the tag `video:<id>` on a run is the other half of the hold (`tasks.expiry`).
+State in Prefect is neither: a run whose worker was ended stays RUNNING for ever. It knows nothing of Prefect; the tag
+`video:<id>` on a run is the other half of the hold (`tasks.expiry`).
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -16,16 +19,60 @@ _log = logging.getLogger(__name__)
 
 
 class Lease(BaseModel):
-    """Which video a job holds, and until when."""
+    """Which video a job holds, and until when; a parent without a video of its own only lives."""
 
     model_config = ConfigDict(frozen=True)
 
-    video_id: str
+    video_id: str | None
     renewed_at: AwareDatetime
     expires_at: AwareDatetime
 
 
-def write_lease(store: Store, job_id: str, video_id: str, lease_s: float) -> None:
+class LeaseKeeper:
+    """Renews a parent's lease in a thread of its own from entering to leaving; on leaving it is dropped.
+
+    In a thread, because a parent that merges a long result must not seem dead.
+    """
+
+    def __init__(self, store: Store, job_id: str, lease_s: float) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._lease_s = lease_s
+        self._video_id: str | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._lease_s / 3):
+            try:
+                self._renew()
+            except Exception:
+                _log.warning("the lease of %s could not be renewed; tried again", self._job_id, exc_info=True)
+
+    def hold(self, video_id: str) -> None:
+        """Hold this video from now on; before, what the job's preparation wrote into the lease counts."""
+        self._video_id = video_id
+        self._renew()
+
+    def _renew(self) -> None:
+        lease = read_lease(self._store, self._job_id) if self._video_id is None else None
+        video_id = self._video_id or (lease.video_id if lease is not None else None)
+        write_lease(self._store, self._job_id, video_id, self._lease_s)
+
+    def __enter__(self) -> LeaseKeeper:
+        self._renew()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        drop_lease(self._store, self._job_id)
+
+
+def write_lease(store: Store, job_id: str, video_id: str | None, lease_s: float) -> None:
     """Take or renew the job's lease on a video, for `lease_s` seconds from now."""
     now = datetime.now(UTC)
     lease = Lease(video_id=video_id, renewed_at=now, expires_at=now + timedelta(seconds=lease_s))
@@ -41,7 +88,19 @@ def held_videos(store: Store, *, now: datetime | None = None) -> set[str]:
     """Ids of the videos that a lease which has not run out holds."""
     moment = now or datetime.now(UTC)
     keys = [info.key for info in store.list("jobs/") if info.key.endswith("/lease.json")]
-    return {lease.video_id for key in keys if (lease := _read(store, key)) is not None and lease.expires_at > moment}
+    leases = [lease for key in keys if (lease := _read(store, key)) is not None and lease.expires_at > moment]
+    return {lease.video_id for lease in leases if lease.video_id is not None}
+
+
+def read_lease(store: Store, job_id: str) -> Lease | None:
+    """The job's lease, run out or not; None where there is none."""
+    return _read(store, lease_key(job_id))
+
+
+def is_living(store: Store, job_id: str, *, now: datetime | None = None) -> bool:
+    """Whether the parent has renewed its lease in time."""
+    lease = read_lease(store, job_id)
+    return lease is not None and lease.expires_at > (now or datetime.now(UTC))
 
 
 def lease_key(job_id: str) -> str:

@@ -129,7 +129,8 @@ class JobSettings(BaseSettings):
     """A RUNNING GPU run without a new heartbeat for so long is cancelled and its missing segments started again."""
     max_attempts: int = Field(default=3, ge=1)
     """Times a GPU run is started for the same segments."""
-    lease_s: float = Field(default=900.0, gt=0)
-    """A job that has not renewed its lease for so long holds its video no longer."""
+    lease_s: float = Field(default=90.0, gt=0)
+    """A job that has not renewed its lease for so long is taken to be dead: its GPU runs end, it holds its video no
+    longer, and `sweep-jobs` starts it again."""
     scratch_dir: Path = Path(tempfile.gettempdir())
     """Where results are put together before they go into the store."""

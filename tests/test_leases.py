@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.leases import drop_lease, held_videos, write_lease
+from tasks.leases import LeaseKeeper, drop_lease, held_videos, is_living, read_lease, write_lease
 from tasks.store import LocalStore
 
 
@@ -35,3 +36,18 @@ def test_what_is_no_lease_holds_nothing_and_stops_nothing(tmp_path: Path) -> Non
     store.write("jobs/job-0/lease.json", b"{}")
     store.write("jobs/job-2/spec.json", b"{}")
     assert held_videos(store) == {"a" * 32}
+
+
+def test_a_kept_lease_lives_until_it_is_left_and_learns_its_video(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    with LeaseKeeper(store, "job", lease_s=0.3) as lease:
+        assert held_videos(store) == set()
+        write_lease(store, "job", "a" * 32, lease_s=0.3)
+        time.sleep(0.8)
+        assert is_living(store, "job")
+        assert held_videos(store) == {"a" * 32}
+        lease.hold("b" * 32)
+        time.sleep(0.8)
+        assert held_videos(store) == {"b" * 32}
+    assert read_lease(store, "job") is None
+    assert not is_living(store, "job")
