@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.store_interface import KeyNotFoundError
+
 if TYPE_CHECKING:
-    from tasks.store import Store
+    from tasks.store_interface import Store
 
 
 class ModelProgress(BaseModel):
@@ -73,6 +75,14 @@ def read_heartbeats(store: Store, job_id: str) -> dict[int, Heartbeat]:
         Heartbeat.model_validate_json(store.read(info.key)) for info in list(store.list(f"jobs/{job_id}/heartbeat-"))
     )
     return {beat.group: beat for beat in sorted(beats, key=lambda beat: beat.attempt)}
+
+
+def read_heartbeat(store: Store, job_id: str, group: int, attempt: int) -> Heartbeat | None:
+    """The heartbeat of that attempt; None where it has not written one yet."""
+    try:
+        return Heartbeat.model_validate_json(store.read(heartbeat_key(job_id, group, attempt)))
+    except KeyNotFoundError:
+        return None
 
 
 def model_errors(store: Store, job_id: str) -> dict[str, str]:
