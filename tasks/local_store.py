@@ -6,6 +6,7 @@ It knows nothing of what the keys mean. Links inside the directory are refused, 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -37,6 +38,7 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG}
 _COPY_CHUNK_BYTES = 4 * 2**20
 _MKDIR_TRIES = 5
+_LOCK_NAME = f"{PARTIAL_PREFIX}lock"  # no listing shows it, and no key can be called so
 
 
 class LocalStore:
@@ -59,6 +61,14 @@ class LocalStore:
     def write(self, key: str, data: bytes) -> None:
         """See `Store.write`."""
         self._put(key, lambda target: target.write(data))
+
+    def swap(self, key: str, data: bytes, *, if_etag: str | None) -> None:
+        """See `Store.swap`: compared and written while nobody else of this store swaps."""
+        with _told_as_store_errors(self.root), _locked(self.root / _LOCK_NAME):
+            info = self.stat(key)
+            if if_etag != (None if info is None else info.etag):
+                raise ObjectChangedError(f"{key!r} has been written since it was looked at; look again.")
+            self.write(key, data)
 
     def write_file(self, key: str, path: Path) -> None:
         """See `Store.write_file`. The file is copied, never linked: its owner may go on writing to it."""
@@ -191,6 +201,22 @@ class LocalStore:
 
 
 @contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file, made as needed; it ends with the process that holds it, however that dies."""
+    path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+    while True:
+        with path.open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                    continue
+            except FileNotFoundError:  # removed as something unfinished, while we waited for it
+                continue
+            yield
+            return
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes `path`'s place, synced to disk, only when the block ends without an error.
 
@@ -213,11 +239,14 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 def _opened_in_folder(path: Path) -> BinaryIO:
     """Make the folder and the file; again where somebody removes the empty folder in between."""
     for _ in range(_MKDIR_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb")
         except FileNotFoundError:
             continue
+        except FileExistsError:  # mkdir says so, too, of a folder that is gone when it looks whether it is one
+            if path.parent.exists():
+                raise
     raise StoreConfigError(f"The folder {path.parent} is removed as soon as it is made; keep others from cleaning it.")
 
 

@@ -66,7 +66,7 @@ _S3_SCHEME = "s3://"
 _BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$")
 _DELETE_AT_ONCE = 1000  # DeleteObjects takes no more
 _NOT_THERE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
-_CHANGED = {"412", "PreconditionFailed"}
+_CHANGED = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
 _DENIED = {
     "401",
     "403",
@@ -123,6 +123,20 @@ class S3Store:
         """See `Store.write`: one PUT."""
         with self._told_as_store_errors(key):
             self._client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data)
+
+    def swap(self, key: str, data: bytes, *, if_etag: str | None) -> None:
+        """See `Store.swap`: a PUT under a condition, which the server must know (AWS, MinIO, Ceph and R2 do)."""
+        full = self._full(key)
+        with self._told_as_store_errors(key):
+            try:
+                if if_etag is None:
+                    self._client.put_object(Bucket=self.bucket, Key=full, Body=data, IfNoneMatch="*")
+                else:
+                    self._client.put_object(Bucket=self.bucket, Key=full, Body=data, IfMatch=if_etag)
+            except self._client.exceptions.ClientError as error:
+                if if_etag is None or _code(error) not in _NOT_THERE:
+                    raise
+                raise self._changed(key) from error
 
     def write_file(self, key: str, path: Path) -> None:
         """See `Store.write_file`: one PUT, or a multipart upload that is aborted when it fails."""

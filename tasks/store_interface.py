@@ -101,6 +101,13 @@ class Store(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Put `data` under `key`: readers see the old object or the new one, never a part."""
 
+    def swap(self, key: str, data: bytes, *, if_etag: str | None) -> None:
+        """Put `data` under `key` only where what lies there has that etag, or, with `None`, where nothing lies.
+
+        Of several callers at once one gets through. A key that is swapped is written in no other way, and never
+        with the bytes that lie there: S3's etag is their hash. Raises `ObjectChangedError` where another was quicker.
+        """
+
     def write_file(self, key: str, path: Path) -> None:
         """Put a copy of the local file under `key`, as atomically as `write`, in parts where it is large."""
 
