@@ -6,55 +6,34 @@ and nothing is left over.
 
 from __future__ import annotations
 
-import sys
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from deployments.child_processes import ChildProcesses
+from deployments.child_processes import ChildProcesses, end_marked
+from deployments.database_url import SQLITE_WARNING, shown_database
+from deployments.draining import drain, resume_pools
+from deployments.handing_back import hand_back, unfinished_parents
+from deployments.pool_workers import Worker, has_cuda, worker_environment
 from deployments.prefect_server import (
     HOST,
     SERVER,
     Connection,
     ServerNotReadyError,
     free_port,
-    plain_environment,
-    quiet_settings,
     require_free,
     start_server,
     wait_until_ready,
 )
 from deployments.registration import CPU_POOL, GPU_POOL, connect, prepare_server
 from deployments.running_server import RunningSetup, announced, kept_auth, only_one
-from deployments.signals import signals_interrupt
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
+from deployments.signals import next_signal, signals_interrupt
 
 CPU_WORKER_LIMIT = 4
-_INTERRUPTED = "its worker was stopped; submit the job again to do what is missing."
-
-
-@dataclass(frozen=True)
-class Worker:
-    """One worker process of a pool, running at most `limit` runs at once."""
-
-    pool: str
-    limit: int
-
-    @property
-    def name(self) -> str:
-        """What its process and its log are called."""
-        return f"worker-{self.pool}"
-
-    def command(self) -> list[str]:
-        """The command line."""
-        start = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--type", "process"]
-        return [*start, "--pool", self.pool, "--name", self.name, "--limit", str(self.limit)]
 
 
 @dataclass(frozen=True)
@@ -82,13 +61,20 @@ class ServedSetup:
         """The server's PREFECT_HOME."""
         return self.home / "prefect"
 
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that the workers serve."""
+        return tuple(worker.pool for worker in self.workers)
+
     def start_worker(self, worker: Worker) -> None:
         """Start that worker."""
-        self.children.start(worker.name, worker.command(), env=self.worker_env, cwd=self.home)
+        env = worker.environment(self.worker_env, cuda=has_cuda())
+        self.children.start(worker.name, worker.command(), env=env, cwd=self.home)
 
     def stop_workers(self) -> None:
-        """End the workers and the runs that they started."""
-        self.children.stop([worker.name for worker in self.workers])
+        """End the workers and the runs that they started, parents first: none is to start another GPU run."""
+        for gpu in (False, True):
+            self.children.stop([worker.name for worker in self.workers if worker.gpu is gpu])
         self.children.stop_strays()
 
 
@@ -118,9 +104,9 @@ def served(
         setup = ServedSetup(
             connection,
             home,
-            (Worker(CPU_POOL, cpu_limit), *(Worker(pool, 1) for pool in gpu_pools)),
-            ChildProcesses(home / "logs"),
-            _worker_environment(home, connection, store_uri) | dict(worker_env or {}),
+            (Worker(CPU_POOL, cpu_limit), *(Worker(pool, 1, gpu=True) for pool in gpu_pools)),
+            ChildProcesses(home / "logs", mark=_fresh_mark(home)),
+            worker_environment(home, connection, store_uri) | dict(worker_env or {}),
         )
         try:
             start_server(setup.children, setup.prefect_home, connection, port=port, database_url=database_url)
@@ -131,15 +117,14 @@ def served(
             _end(setup)
 
 
-def _worker_environment(home: Path, connection: Connection, store_uri: str) -> dict[str, str]:
-    return {
-        **plain_environment(),
-        **quiet_settings(home / "prefect"),
-        **connection.client_settings(),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "REELMILL_STORE": store_uri,
-        "REELMILL_JOB_DISPATCH": "deployment",
-    }
+def _fresh_mark(home: Path) -> str:
+    """A new mark for what is started, kept in the home; what carries the last one outlived a killed set-up: end it."""
+    path = home / "started-by"
+    if path.exists() and (last := path.read_text().strip()):
+        end_marked(last)
+    mark = secrets.token_hex(16)
+    path.write_text(mark)
+    return mark
 
 
 def _make_ready(setup: ServedSetup, gpu_pools: Sequence[str]) -> None:
@@ -147,54 +132,41 @@ def _make_ready(setup: ServedSetup, gpu_pools: Sequence[str]) -> None:
 
     wait_until_ready(setup.children, setup.prefect_home, setup.connection)
     with connect(setup.connection) as client:
-        close_interrupted_runs(client)
+        hand_back(client)
         prepare_server(client, gpu_pools=gpu_pools)
+        resume_pools(client, setup.pools)
     for worker in setup.workers:
         setup.start_worker(worker)
 
 
 def _end(setup: ServedSetup) -> None:
     try:
+        noted = _noted_parents(setup)
         setup.stop_workers()
         if SERVER not in setup.children.ended():
-            _close_runs_of_ended_workers(setup)
+            _hand_back(setup, noted)
     finally:
         setup.children.stop_all()
 
 
-def _close_runs_of_ended_workers(setup: ServedSetup) -> None:
+def _noted_parents(setup: ServedSetup) -> list[UUID]:
     import httpx
 
     try:
         with connect(setup.connection) as client:
-            close_interrupted_runs(client)
-    except httpx.HTTPError:  # the server is not up yet, or no more: the next start closes them
+            return unfinished_parents(client)
+    except httpx.HTTPError:  # the server is not up yet, or no more
+        return []
+
+
+def _hand_back(setup: ServedSetup, noted: Sequence[UUID]) -> None:
+    import httpx
+
+    try:
+        with connect(setup.connection) as client:
+            hand_back(client, noted=noted)
+    except httpx.HTTPError:  # the next start does it
         return
-
-
-def close_interrupted_runs(client: SyncPrefectClient) -> None:
-    """Mark as crashed what the server still takes for running, when no worker runs.
-
-    A worker that is ended leaves its runs RUNNING for ever, and each holds a slot of its pool's limit.
-    """
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
-    from prefect.states import Crashed
-
-    unfinished = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished))
-    while runs := client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), limit=200):
-        for run in runs:
-            client.set_flow_run_state(run.id, Crashed(message=_INTERRUPTED), force=True)
-        for run in runs:
-            _cancel_children(client, run.id)
-
-
-def _cancel_children(client: SyncPrefectClient, run_id: UUID) -> None:
-    """GPU runs that still wait would start without their job when there are workers again."""
-    from tasks.gpu_dispatch import cancel_children
-
-    cancel_children(client, run_id)
 
 
 def up(
@@ -205,22 +177,43 @@ def up(
     port: int,
     auth: bool,
     database_url: str | None,
+    drain_s: float,
     say: Callable[[str], None],
 ) -> None:
-    """Run the set-up until SIGINT or SIGTERM, telling what happens by `say`."""
+    """Run the set-up until SIGINT or SIGTERM, telling what happens by `say`.
+
+    Runs then get `drain_s` seconds to end, or until a second signal; unfinished jobs go on at the next `up`.
+    """
+    if database_url is None:
+        say(f"Warning: {SQLITE_WARNING}")
     say("Starting the Prefect server and its workers (about 20 seconds) …")
     try:
         with (
             signals_interrupt(),
             served(home, store_uri, gpu_pools, port=port, auth=auth, database_url=database_url) as setup,
         ):
-            _welcome(setup, store_uri, say)
-            _watch(setup, say)
+            _welcome(setup, store_uri, database_url, say)
+            try:
+                _watch(setup, say)
+            except KeyboardInterrupt:
+                _drain(setup, drain_s, say)
+                raise
     except KeyboardInterrupt:
         say("Stopped.")
 
 
-def _welcome(setup: ServedSetup, store_uri: str, say: Callable[[str], None]) -> None:
+def _drain(setup: ServedSetup, drain_s: float, say: Callable[[str], None]) -> None:
+    import httpx
+
+    try:
+        with next_signal() as hurry, connect(setup.connection) as client:
+            if not drain(client, setup.pools, within_s=drain_s, hurry=hurry, say=say):
+                say("Unfinished jobs are handed back; they go on at the next `reelmill up`.")
+    except httpx.HTTPError:
+        say("The Prefect server did not answer; unfinished jobs go on at the next `reelmill up`.")
+
+
+def _welcome(setup: ServedSetup, store_uri: str, database_url: str | None, say: Callable[[str], None]) -> None:
     say(f"Prefect's pages   {setup.connection.ui_url}")
     if setup.auth:
         say(f"  password        {setup.auth}   (kept in {setup.home / 'auth'})")
@@ -228,9 +221,10 @@ def _welcome(setup: ServedSetup, store_uri: str, say: Callable[[str], None]) -> 
     if setup.auth:
         say("                  PREFECT_API_AUTH_STRING=the password above")
     say(f"Store             {store_uri}")
+    say(f"Runs              {shown_database(database_url)}")
     say(f"Logs              {setup.children.log_dir}")
     say("Submit a job      reelmill submit VIDEO --model MODEL --fps 1")
-    say("Ctrl-C ends it.")
+    say("Ctrl-C lets what runs end, hands back the rest, and ends.")
 
 
 def _watch(setup: ServedSetup, say: Callable[[str], None]) -> None:

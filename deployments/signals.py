@@ -63,3 +63,17 @@ def signals_interrupt(*, patience_s: float | None = None) -> Iterator[Interrupti
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def next_signal() -> Iterator[threading.Event]:
+    """Let SIGINT and SIGTERM set the event, and nothing else, while the block runs; for a second Ctrl-C."""
+    told = threading.Event()
+    before = {
+        number: signal.signal(number, lambda _number, _frame: told.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

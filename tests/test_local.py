@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from deployments.local import Worker, served
+from deployments.local import served
+from deployments.pool_workers import Worker
 from deployments.prefect_server import PortTakenError, ServerNotReadyError
 from deployments.running_server import AlreadyUpError, only_one
 
