@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.automations import register_automations
 from deployments.prefect_server import Connection
 
 if TYPE_CHECKING:
@@ -93,12 +94,13 @@ def connect(connection: Connection) -> SyncPrefectClient:
 
 
 def prepare_server(client: SyncPrefectClient, *, gpu_pools: Sequence[str] = (GPU_POOL,)) -> None:
-    """Make pools, queues and deployments, or bring them up to date. A GPU pool runs one job at a time."""
+    """Make pools, queues, deployments and automations, or bring them up to date. A GPU pool runs one job at a time."""
     make_pool(client, CPU_POOL, concurrency_limit=None)
     for pool in gpu_pools:
         make_pool(client, pool, concurrency_limit=1)
     for entry in read_deployments(gpu_pools=gpu_pools):
         deploy(client, entry)
+    register_automations(client)
 
 
 def make_pool(client: SyncPrefectClient, name: str, *, concurrency_limit: int | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 from prefect import flow
@@ -12,8 +13,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from tasks.arrow_alone import load_arrow
 from tasks.gpu_run import GpuRun
 from tasks.gpu_tasks import extract_frames, finish_run, infer_model
+from tasks.run_guard import guarded
 from tasks.run_logs import log_to_run
 from tasks.run_shares import GroupAttempt
+from tasks.settings import JobSettings
 
 MAX_TASKS = 65
 """One thread for extraction and one for each of at most 64 models of a request."""
@@ -48,13 +51,14 @@ def infer_segments(job_id: str, group: int, attempt: int = 1, others: Sequence[G
         return
     if 1 + len(run.models) > MAX_TASKS:
         raise AssertionError(f"{len(run.models)} models need {1 + len(run.models)} threads and there are {MAX_TASKS}")
-    extraction = extract_frames.submit(run)
-    inferences = [
-        infer_model.with_options(name=f"infer-{model.name}", task_run_name=f"infer-{model.name}").submit(
-            run, model.name
-        )
-        for model in run.models
-    ]
-    parts: list[PrefectFuture[Any]] = [extraction, *inferences]
-    wait(parts)
+    with nullcontext() if JobSettings().dispatch == "inline" else guarded(run):
+        extraction = extract_frames.submit(run)
+        inferences = [
+            infer_model.with_options(name=f"infer-{model.name}", task_run_name=f"infer-{model.name}").submit(
+                run, model.name
+            )
+            for model in run.models
+        ]
+        parts: list[PrefectFuture[Any]] = [extraction, *inferences]
+        wait(parts)
     finish_run(run, {name: future.state for name, future in zip(run.part_names(), parts, strict=True)})

@@ -108,6 +108,8 @@ class InferenceSettings(BaseSettings):
     """Used where a catalog entry names none."""
     lanes: int = Field(default=0, ge=0)
     """Batches of one model worked on at the same time; 0 is one for each core of a CPU, 8 at most, and two on a GPU."""
+    gpu_lock: str | None = None
+    """Name of the lock that a served GPU run holds on this machine; unset, that of its GPU, and none on a CPU."""
     torch_threads: int = Field(default=0, ge=0)
     """Threads of torch in each lane; 0 shares the cores out."""
 
