@@ -114,6 +114,23 @@ class InferenceSettings(BaseSettings):
     """Threads of torch in each lane; 0 shares the cores out."""
 
 
+class BackfillSettings(BaseSettings):
+    """How many videos of a backfill go together."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_BACKFILL_")
+
+    pack_samples: int = Field(default=5000, ge=1)
+    """Short videos share a GPU run until they have about so many samples; a longer video has one of its own."""
+    pack_videos: int = Field(default=100, ge=1, le=1000)
+    """Videos that share a GPU run at most."""
+    pack_wait_s: float = Field(default=20.0, ge=0)
+    """While no GPU run is in flight, a pack that isn't full waits no longer for more videos."""
+    threads: int = Field(default=4, ge=1)
+    """Videos that are registered and planned at the same time."""
+    save_s: float = Field(default=5.0, gt=0)
+    """Seconds between two writings of the table."""
+
+
 class JobSettings(BaseSettings):
     """How a job is watched."""
 
