@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: real, on a free port of the loopback, in a temporary folder, ended with the test.
+"""A PostgreSQL server of a test's own: real, on a free loopback port, in a temporary folder, ended with the test.
 
 PostgreSQL refuses to run as root; there it runs as the user `nobody`, to whom the folder then belongs.
 """
