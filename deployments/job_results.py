@@ -62,13 +62,9 @@ def outcome_of(store: Store, job_id: str, state_type: str, message: str | None) 
 
 def result_pointer(store: Store, job_id: str) -> dict[str, Any] | None:
     """Where the job's published result lies, with its counts; `None` where it has none."""
-    import orjson
+    from tasks.job_spec import read_result_pointer
 
-    key = f"jobs/{job_id}/result.json"
-    if store.stat(key) is None:
-        return None
-    pointer: dict[str, Any] = orjson.loads(store.read(key))
-    return pointer
+    return read_result_pointer(store, job_id)
 
 
 def result_prefix(store: Store, job_id: str) -> str:

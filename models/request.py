@@ -31,7 +31,7 @@ def _type_choices(schema: dict[str, Any]) -> None:
 _FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
 _ID_PATTERN = r"^[0-9a-f]{32}$"
 KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
-"""What a model's list may be called in the result."""
+"""What a model's list may be called in the result, and what a caller's idempotency key may be."""
 
 
 _Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -218,6 +218,25 @@ class InferenceRequest(BaseModel):
         default=1,
         title="GPU runs",
         description="How many GPUs of a pool share the video's segments, some minutes of video each.",
+    )
+    idempotency_key: Annotated[str, Field(pattern=KEY_PATTERN)] | SkipJsonSchema[None] = Field(
+        default=None,
+        json_schema_extra=_optional,
+        title="Idempotency key",
+        description="The same request under the same key is one piece of work: while it runs it is joined, later its "
+        "result is given. Another request under the key is refused. Empty derives one from video, models, "
+        "parameters and rate.",
+    )
+    force: bool = Field(
+        default=False,
+        title="Run again",
+        description="Run the job although its result is there already. Shards that stand are used as they are.",
+    )
+    webhook_url: Annotated[str, Field(pattern=r"^https://", max_length=8192)] | SkipJsonSchema[None] = Field(
+        default=None,
+        json_schema_extra=_optional,
+        title="Webhook URL",
+        description="https URL that is sent a signed JSON message when the job has ended.",
     )
 
     @field_validator("infer_fps")

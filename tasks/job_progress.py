@@ -28,7 +28,7 @@ class JobProgress:
 
     def __init__(self, spec: JobSpec, store: Store) -> None:
         """Tag the run with its video, make the artifact and the first labels."""
-        self._spec = spec
+        self._shown = spec
         self._store = store
         self._run_id = UUID(spec.job_id)
         self._frames_done = 0
@@ -46,8 +46,19 @@ class JobProgress:
 
     def look(self) -> None:
         """Show the frames of which every model has spoken by now."""
-        beats = read_heartbeats(self._store, self._spec.job_id).values()
-        done = frames_done(beats, [model.key for model in self._spec.models])
+        self._look_at(self._shown.job_id)
+
+    def look_at(self, leader_id: str) -> None:
+        """Show how far another job is that does the same work."""
+        self._look_at(leader_id)
+
+    def show_work_of(self, spec: JobSpec) -> None:
+        """Show from now on what another job has done, whose result is this one's."""
+        self._shown = spec
+
+    def _look_at(self, job_id: str) -> None:
+        beats = read_heartbeats(self._store, job_id).values()
+        done = frames_done(beats, [model.key for model in self._shown.models])
         if done == self._frames_done:
             return
         try:
@@ -59,7 +70,7 @@ class JobProgress:
         """Write the final counts and where the result lies."""
         self._show(summary.frames_total - summary.frames_failed)
         labels: dict[str, str | int] = {
-            "output_uri": output_uri(self._store, self._spec.result_prefix),
+            "output_uri": output_uri(self._store, self._shown.result_prefix),
             "frames_failed": summary.frames_failed,
         }
         if summary.models_failed:
@@ -67,7 +78,7 @@ class JobProgress:
         self.label(**labels)
 
     def _show(self, done: int) -> None:
-        total = self._spec.frames_total
+        total = self._shown.frames_total
         update_progress_artifact(
             self._artifact_id, progress=round(100 * done / total, 2), description=f"{done} of {total} frames"
         )
@@ -78,4 +89,4 @@ class JobProgress:
         """Tags can be filtered by, labels cannot: cleanup finds living jobs of a video by this one."""
         with get_client(sync_client=True) as client:
             tags = set(client.read_flow_run(self._run_id).tags)
-            client.update_flow_run(self._run_id, tags=sorted(tags | {f"video:{self._spec.video.video_id}"}))
+            client.update_flow_run(self._run_id, tags=sorted(tags | {f"video:{self._shown.video.video_id}"}))

@@ -140,14 +140,19 @@ def plan_key(video_id: str, plan_hash: str) -> str:
     return f"videos/{video_id}/plans/{plan_hash}.arrow"
 
 
+def spec_key(job_id: str) -> str:
+    """Where a job's frozen spec lies in the store."""
+    return f"jobs/{job_id}/spec.json"
+
+
 def write_spec(store: Store, spec: JobSpec) -> None:
     """Freeze the spec in the store."""
-    store.write(f"jobs/{spec.job_id}/spec.json", spec.model_dump_json(indent=1).encode())
+    store.write(spec_key(spec.job_id), spec.model_dump_json(indent=1).encode())
 
 
 def read_spec(store: Store, job_id: str) -> JobSpec:
     """The frozen spec of a job; `UnknownJobError` where there is none."""
-    key = f"jobs/{job_id}/spec.json"
+    key = spec_key(job_id)
     if store.stat(key) is None:
         raise UnknownJobError(f"no job {job_id} in the store {store.uri}; check the id and REELMILL_STORE.")
     return JobSpec.model_validate_json(store.read(key))
@@ -170,6 +175,15 @@ def write_result_pointer(store: Store, job_id: str, *, prefix: str, summary: dic
     """Say where a job's published result lies, with its counts."""
     pointer = {"output_uri": output_uri(store, prefix), "prefix": prefix, **summary}
     store.write(f"jobs/{job_id}/result.json", json.dumps(pointer, indent=1).encode())
+
+
+def read_result_pointer(store: Store, job_id: str) -> dict[str, Any] | None:
+    """Where a job's published result lies (`prefix`, `output_uri`), with its counts; None where it has none."""
+    key = f"jobs/{job_id}/result.json"
+    if store.stat(key) is None:
+        return None
+    pointer: dict[str, Any] = json.loads(store.read(key))
+    return pointer
 
 
 def output_uri(store: Store, prefix: str) -> str:

@@ -13,12 +13,21 @@ from typing import Any
 from models.catalog import is_path
 from models.errors import PermanentError
 from models.request import InferenceRequest, parse_fps
-from tasks.job_spec import JobSpec, make_spec, plan_key, write_result_pointer, write_spec
+from tasks.job_spec import (
+    JobSpec,
+    make_spec,
+    plan_key,
+    read_result_pointer,
+    read_spec,
+    spec_key,
+    write_result_pointer,
+    write_spec,
+)
 from tasks.leases import write_lease
 from tasks.model_sources import ResolvedModel, resolve_models
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
 from tasks.progress import Heartbeat, model_errors, read_heartbeats
-from tasks.results import ResultModel, ResultSummary, publish_results
+from tasks.results import ResultModel, ResultSummary, publish_results, read_summary
 from tasks.settings import JobSettings, StoreSettings
 from tasks.store import Store
 from tasks.stored_index import index_of
@@ -28,6 +37,21 @@ from tasks.videos import Video, find_video, register_url
 
 class ModelPathError(PermanentError):
     """A served request names a folder of the worker."""
+
+
+def frozen_or_prepared(
+    store: Store, job_id: str, request: InferenceRequest, settings: JobSettings, *, submitted_at: datetime
+) -> JobSpec:
+    """The job's spec as it was frozen when the job was first started, else prepared now.
+
+    A job that is started again goes on with what it began with, and the secret parts of its request's URLs are gone by
+    then. Raises what `prepare` raises.
+    """
+    if store.stat(spec_key(job_id)) is not None:
+        spec = read_spec(store, job_id)
+        write_lease(store, job_id, spec.video.video_id, settings.lease_s)
+        return spec
+    return prepare(store, job_id, request, settings, submitted_at=submitted_at)
 
 
 def prepare(
@@ -79,8 +103,8 @@ def _video(store: Store, request: InferenceRequest, submitted_at: datetime) -> V
 
 
 def request_without_url(request: InferenceRequest, video: Video) -> InferenceRequest:
-    """The same request by video id: a URL may carry a signature, which must not stand in the store."""
-    return request.model_copy(update={"input_url": None, "video_id": video.video_id})
+    """The same request by video id and without a webhook: URLs may carry secrets, which no spec and no result shows."""
+    return request.model_copy(update={"input_url": None, "webhook_url": None, "video_id": video.video_id})
 
 
 def stored_plan(store: Store, video: Video, request: InferenceRequest) -> Plan:
@@ -107,6 +131,19 @@ def publish(store: Store, spec: JobSpec, settings: JobSettings) -> ResultSummary
     )
     write_result_pointer(store, spec.job_id, prefix=spec.result_prefix, summary=counts(summary))
     return summary
+
+
+def take_result(store: Store, spec: JobSpec, leader_id: str) -> tuple[JobSpec, ResultSummary]:
+    """Point the job at the result of another that has done its work; gives that job's spec, and what the result holds.
+
+    Raises `KeyNotFoundError` where the result has been deleted meanwhile.
+    """
+    pointer = read_result_pointer(store, leader_id)
+    leader = read_spec(store, leader_id)
+    prefix = str(pointer["prefix"]) if pointer is not None else leader.result_prefix
+    summary = read_summary(store, prefix)
+    write_result_pointer(store, spec.job_id, prefix=prefix, summary=counts(summary))
+    return leader, summary
 
 
 def job_facts(spec: JobSpec, errors: Mapping[str, str]) -> dict[str, Any]:

@@ -98,6 +98,21 @@ def job_state(summary: ResultSummary) -> Literal["COMPLETED", "FAILED"]:
     return "FAILED" if summary.models_failed else "COMPLETED"
 
 
+def read_summary(store: Store, prefix: str) -> ResultSummary:
+    """What a published result holds, from its job.json. Raises `KeyNotFoundError`."""
+    import orjson
+
+    said = orjson.loads(store.read(f"{prefix}/{JOB_JSON}"))
+    return ResultSummary(
+        frames_total=said["frames_total"],
+        frames_failed=said["frames_failed"],
+        ok={key: count["ok"] for key, count in said["counts"].items()},
+        failed={key: count["failed"] for key, count in said["counts"].items()},
+        models_failed=said["models_failed"],
+        failures=[FailureRange(**failure) for failure in said["failures"]],
+    )
+
+
 def publish_results(
     store: Store,
     *,

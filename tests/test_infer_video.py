@@ -127,7 +127,7 @@ def test_the_same_request_again_uses_every_shard_as_it_stands(store, request_for
     _, first = run(request)
     before = shards(store)
     assert len(before) > 1
-    _, second = run(request)
+    _, second = run(request.model_copy(update={"force": True}))
     assert shards(store) == before
     assert second.labels["output_uri"] == first.labels["output_uri"]
 
@@ -139,7 +139,7 @@ def test_only_what_is_missing_is_done(store, request_for, tmp_path) -> None:
     before = shards(store)
     gone = sorted(before)[1]
     store.delete([gone])
-    _, second = run(request)
+    _, second = run(request.model_copy(update={"force": True}))
     after = shards(store)
     assert {key for key, modified in after.items() if before.get(key) != modified} == {gone}
     assert equal(compare_results(undisturbed, Path(second.labels["output_uri"])), box_px=0.05, score=1e-4)
