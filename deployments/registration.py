@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,7 +25,7 @@ QUEUES = {"interactive": 1, "bulk": 10}
 
 _FOLDER = Path(__file__).parent
 DEPLOYMENTS_FILE = _FOLDER / "prefect.yaml"
-POOL_TEMPLATE_FILE = _FOLDER / "process-pool.json"
+PoolKind = Literal["process", "docker", "kubernetes"]
 
 
 class PoolPlace(BaseModel):
@@ -80,9 +80,9 @@ def read_deployments(path: Path = DEPLOYMENTS_FILE, *, gpu_pools: Sequence[str] 
     ]
 
 
-def pool_template() -> dict[str, Any]:
+def pool_template(kind: PoolKind = "process") -> dict[str, Any]:
     """The base job template: a caller can set neither command, environment nor working directory of a run."""
-    template: dict[str, Any] = json.loads(POOL_TEMPLATE_FILE.read_text())
+    template: dict[str, Any] = json.loads((_FOLDER / f"{kind}-pool.json").read_text())
     return template
 
 
@@ -93,23 +93,31 @@ def connect(connection: Connection) -> SyncPrefectClient:
     return SyncPrefectClient(connection.api_url, auth_string=connection.auth)
 
 
-def prepare_server(client: SyncPrefectClient, *, gpu_pools: Sequence[str] = (GPU_POOL,)) -> None:
-    """Make pools, queues, deployments and automations, or bring them up to date. A GPU pool runs one job at a time."""
+def prepare_server(
+    client: SyncPrefectClient,
+    *,
+    gpu_pools: Sequence[str] = (GPU_POOL,),
+    gpu_kind: PoolKind = "process",
+    gpus_in_pool: int = 1,
+) -> None:
+    """Make pools, queues, deployments and automations, or bring them up to date. A GPU pool runs a job on each GPU."""
     make_pool(client, CPU_POOL, concurrency_limit=None)
     for pool in gpu_pools:
-        make_pool(client, pool, concurrency_limit=1)
+        make_pool(client, pool, concurrency_limit=gpus_in_pool, kind=gpu_kind)
     for entry in read_deployments(gpu_pools=gpu_pools):
         deploy(client, entry)
     register_automations(client)
 
 
-def make_pool(client: SyncPrefectClient, name: str, *, concurrency_limit: int | None) -> None:
-    """A process pool with our template and the queues of `QUEUES`."""
+def make_pool(
+    client: SyncPrefectClient, name: str, *, concurrency_limit: int | None, kind: PoolKind = "process"
+) -> None:
+    """A pool with our template of its kind and the queues of `QUEUES`."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
     pool = WorkPoolCreate(
-        name=name, type="process", base_job_template=pool_template(), concurrency_limit=concurrency_limit
+        name=name, type=kind, base_job_template=pool_template(kind), concurrency_limit=concurrency_limit
     )
     client.create_work_pool(pool, overwrite=True)
     for queue, priority in QUEUES.items():
