@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployments.automations import worker_settings
 from deployments.prefect_server import Connection, plain_environment, quiet_settings
-
-HEARTBEAT_S = 30
-"""Seconds between a run's signs of life to Prefect, the least that it takes; automations count on them."""
 
 _ONLY_FOR_THE_SERVER = ("REELMILL_DATABASE_URL",)
 _CUDA_DEVICE = Path("/dev/nvidiactl")
@@ -52,7 +50,7 @@ def worker_environment(home: Path, connection: Connection, store_uri: str) -> di
         **quiet_settings(home / "prefect"),
         **connection.client_settings(),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+        **worker_settings(),
         "REELMILL_STORE": store_uri,
         "REELMILL_JOB_DISPATCH": "deployment",
     }

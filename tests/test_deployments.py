@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from prefect.client.orchestration import PrefectClient
+import typer
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessJobConfiguration
 
 from deployments.registration import DEPLOYMENTS_FILE, pool_template, read_deployments
+from deployments.server_set_up import set_up
 
 
 @pytest.mark.parametrize("entry", read_deployments(), ids=lambda entry: entry.entrypoint)
@@ -40,12 +42,13 @@ def test_gpu_deployments_are_made_once_for_each_gpu_pool_and_named_by_it():
     assert len(entries) == len(read_deployments()) + 1
 
 
-def test_only_cleanup_starts_by_itself_and_once_at_a_time():
-    scheduled = [entry for entry in read_deployments() if entry.schedules]
+def test_only_housekeeping_starts_by_itself_and_once_at_a_time():
+    scheduled = {entry.entrypoint: entry for entry in read_deployments() if entry.schedules}
 
-    assert [entry.entrypoint for entry in scheduled] == ["flows.cleanup_videos:cleanup_videos"]
-    assert scheduled[0].concurrency_limit is not None
-    assert scheduled[0].concurrency_limit.limit == 1
+    assert set(scheduled) == {"flows.cleanup_videos:cleanup_videos", "flows.sweep_jobs:sweep_jobs"}
+    for entry in scheduled.values():
+        assert entry.concurrency_limit is not None
+        assert (entry.concurrency_limit.limit, entry.concurrency_limit.collision_strategy) == (1, "CANCEL_NEW")
 
 
 @pytest.mark.parametrize("name", ["command", "env", "working_dir"])
@@ -72,3 +75,24 @@ def test_a_worker_ignores_what_a_caller_sends_past_the_template():
     assert configuration.env == {}
     assert configuration.working_dir is None
     assert configuration.stream_output is False
+
+
+def test_a_server_of_ones_own_is_set_up_by_one_command(prefect_server, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+
+    set_up(gpu_pool=["gpu-farm"], kind="kubernetes", gpus=4)
+    set_up(gpu_pool=["gpu-farm"], kind="kubernetes", gpus=8)
+
+    with get_client(sync_client=True) as client:
+        pool = client.read_work_pool("gpu-farm")
+        queues = {queue.name: queue.priority for queue in client.read_work_queues(work_pool_name="gpu-farm")}
+        deployment = client.read_deployment_by_name("infer-segments/gpu-farm")
+    assert (pool.type, pool.concurrency_limit) == ("kubernetes", 8)
+    assert pool.base_job_template == pool_template("kubernetes")
+    assert queues["interactive"] < queues["bulk"]
+    assert deployment.work_pool_name == "gpu-farm"
+
+
+def test_an_unknown_kind_of_pool_is_refused():
+    with pytest.raises(typer.BadParameter, match="process, docker, kubernetes"):
+        set_up(kind="mesos")
