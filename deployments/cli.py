@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from deployments import cli_cancel, cli_frames, cli_infer, cli_jobs, cli_models, cli_up, cli_videos
+from deployments import cli_backfill, cli_cancel, cli_frames, cli_infer, cli_jobs, cli_models, cli_up, cli_videos
 from deployments.cli_errors import Complaint, complaint_about
 
 DEBUG = "REELMILL_DEBUG"
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (cli_infer, cli_videos, cli_frames, cli_jobs, cli_cancel, cli_models, cli_up):
+for module in (cli_infer, cli_backfill, cli_videos, cli_frames, cli_jobs, cli_cancel, cli_models, cli_up):
     module.add_commands(app)
 
 
