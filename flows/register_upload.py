@@ -34,7 +34,7 @@ def register_upload(
     Give exactly one of upload_id, input_url and path.
 
     Args:
-        upload_id: From `request-upload`, once the file was PUT.
+        upload_id: From `request-upload`, once the file, or each of its parts, was PUT.
         input_url: https URL of a video. Its query, which may be a signature, is removed from this run's parameters.
         path: A file on the worker, inside the folder that REELMILL_UPLOAD_LOCAL_DIR names there.
         file_name: Names the video where URL or path end in no extension; for example holiday.mp4.

@@ -28,7 +28,8 @@ SizeBytes = Annotated[int, Field(title="Size in bytes", gt=0)]
 def request_upload(file_name: FileName, size_bytes: SizeBytes) -> Any:
     """Give a link that one video file can be PUT to with any HTTP client.
 
-    The run's artifact holds the link, as a command and as JSON. Afterwards run `register-upload` with the upload_id.
+    The run's artifact holds the link, as a command and as JSON; of a file above 5 GB one link for each part. Afterwards
+    run `register-upload` with the upload_id.
 
     Args:
         file_name: The file's name with its extension: mp4, avi, mkv or webm.

@@ -23,6 +23,7 @@ from tasks.store_interface import (
     KeyNotFoundError,
     ObjectChangedError,
     ObjectInfo,
+    PresignedParts,
     PresignedPut,
     StoreAccessError,
     StoreConfigError,
@@ -139,12 +140,21 @@ class LocalStore:
                             path.unlink(missing_ok=True)
         return removed
 
+    def remove_old_versions(self, prefix: str, before: datetime, *, dry_run: bool = False) -> int:  # noqa: ARG002
+        """See `Store.remove_old_versions`: a directory keeps none."""
+        return 0
+
     def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:  # noqa: ARG002
         """See `Store.presign_put`: a directory has no URL."""
-        raise UploadLinkError(
-            f"The store {self.uri} is a directory, which takes no uploads over HTTP; "
-            "use `reelmill register FILE`, or an S3 store (REELMILL_STORE=s3://bucket/prefix)."
-        )
+        raise self._no_links()
+
+    def presign_parts(self, key: str, *, size_bytes: int, part_bytes: int, expires_s: int) -> PresignedParts:  # noqa: ARG002
+        """See `Store.presign_parts`: a directory has no URL."""
+        raise self._no_links()
+
+    def finish_parts(self, key: str, parts_id: str, *, size_bytes: int, part_bytes: int) -> None:  # noqa: ARG002
+        """See `Store.finish_parts`: none were ever offered."""
+        raise self._missing(key)
 
     def presign_result(self, key: str, *, expires_s: int) -> str:  # noqa: ARG002
         """See `Store.presign_result`: the absolute path of the file."""
@@ -187,6 +197,12 @@ class LocalStore:
             raise ObjectChangedError(
                 f"{key!r} was replaced while it was being read; try again when nobody writes to it."
             )
+
+    def _no_links(self) -> UploadLinkError:
+        return UploadLinkError(
+            f"The store {self.uri} is a directory, which takes no uploads over HTTP; "
+            "use `reelmill register FILE`, or an S3 store (REELMILL_STORE=s3://bucket/prefix)."
+        )
 
     def _missing(self, key: str) -> KeyNotFoundError:
         return KeyNotFoundError(f"There is no {key!r} in the store {self.uri}.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.vision_model import Precision
@@ -40,6 +40,8 @@ class S3Settings(BaseSettings):
     """Seconds to wait for a connection or an answer."""
     part_bytes: int = Field(default=32 * 2**20, ge=5 * 2**20, le=5 * 2**30)
     """Larger files travel in parts of this size, several at a time."""
+    copy_whole_bytes: int = Field(default=5 * 2**30, ge=5 * 2**20, le=5 * 2**30)
+    """Objects of this size and above are copied in parts; 5 GiB is the most that S3 copies at once."""
     result_link_expires_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     """How long a link to a result may be used."""
 
@@ -69,6 +71,59 @@ class UploadSettings(BaseSettings):
     """Folder of the worker whose files the flow `register-upload` may take by path; none when unset."""
     put_expires_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     """How long a presigned PUT may be used."""
+    parts_above_bytes: int = Field(default=5 * 10**9, gt=0, le=5 * 2**30)
+    """Larger files are PUT in parts; S3 takes no more at once."""
+    part_bytes: int = Field(default=256 * 2**20, ge=5 * 2**20, le=5 * 2**30)
+    """Size of such a part; more where a file would have above 10,000 of them."""
+    parts_expire_s: int = Field(default=12 * 3600, ge=1, le=7 * 24 * 3600)
+    """How long the presigned PUTs of parts may be used."""
+
+    @model_validator(mode="after")
+    def _links_end_before_their_uploads(self) -> Self:
+        if max(self.put_expires_s, self.parts_expire_s) > self.incoming_days * 86400:
+            raise ValueError(
+                "an upload's links may be used for longer than the upload is kept; lower REELMILL_UPLOAD_PUT_EXPIRES_S "
+                "and REELMILL_UPLOAD_PARTS_EXPIRE_S, or raise REELMILL_UPLOAD_INCOMING_DAYS"
+            )
+        return self
+
+
+class RetentionSettings(BaseSettings):
+    """How long what jobs leave is kept; videos have their own days (`UploadSettings`)."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_RETENTION_")
+
+    shards_days: float = Field(default=14.0, gt=0)
+    """Days from the last job that could use a shard until it is deleted; it costs its inference again."""
+    results_days: float | None = Field(default=None, gt=0)
+    """Days from the last job that gave a result until it is deleted, with the jobs' records, the requests remembered by
+    key and the states of backfills; kept until somebody deletes them when unset, for results are what was paid for."""
+    jobs_days: float = Field(default=30.0, gt=0)
+    """Days until the records of a job that left no result are deleted."""
+
+    @model_validator(mode="after")
+    def _records_outlive_shards(self) -> Self:
+        if self.jobs_days < self.shards_days or (self.results_days or self.shards_days) < self.shards_days:
+            raise ValueError(
+                "shards would outlive the jobs' records, which say when they were last used; lower "
+                "REELMILL_RETENTION_SHARDS_DAYS, or raise REELMILL_RETENTION_JOBS_DAYS and _RESULTS_DAYS"
+            )
+        return self
+
+
+class WebhookSettings(BaseSettings):
+    """How callers are told that their jobs have ended."""
+
+    model_config = SettingsConfigDict(env_prefix="REELMILL_WEBHOOK_")
+
+    secret: SecretStr | None = None
+    """Messages are signed with it, so that their receivers can tell them from others'; no webhook without it."""
+    tries: int = Field(default=5, ge=1, le=20)
+    """Times that a message is sent until its receiver takes it."""
+    wait_s: float = Field(default=1.0, gt=0)
+    """Seconds between the first and the second try, doubled before each next one."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds to wait for a connection or an answer."""
 
 
 class DecodeSettings(BaseSettings):

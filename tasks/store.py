@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.local_store import LocalStore, written_whole
+from tasks.s3_parts import complete_parts, offer_parts
+from tasks.s3_versions import deletion_marks, old_versions, with_all_versions
 from tasks.settings import S3Settings, StoreSettings
 from tasks.store_interface import (
     BadKeyError,
@@ -24,6 +26,7 @@ from tasks.store_interface import (
     NotAResultError,
     ObjectChangedError,
     ObjectInfo,
+    PresignedParts,
     PresignedPut,
     Store,
     StoreAccessError,
@@ -65,7 +68,7 @@ __all__ = [
 _S3_SCHEME = "s3://"
 _BUCKET_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$")
 _DELETE_AT_ONCE = 1000  # DeleteObjects takes no more
-_NOT_THERE = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
+_NOT_THERE = {"404", "NoSuchKey", "NoSuchUpload", "NotFound", "NoSuchVersion"}
 _CHANGED = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
 _DENIED = {
     "401",
@@ -208,7 +211,7 @@ class S3Store:
         return len(present)
 
     def copy(self, source: str, target: str, *, if_etag: str) -> None:
-        """See `Store.copy`: the server copies, in parts above 5 GiB, each under the condition."""
+        """See `Store.copy`: the server copies, a large object in parts, each under the condition."""
         with self._told_as_store_errors(source):
             self._client.copy(
                 {"Bucket": self.bucket, "Key": self._full(source)},
@@ -224,9 +227,24 @@ class S3Store:
             lister = self._client.get_paginator("list_multipart_uploads")
             pages = lister.paginate(Bucket=self.bucket, Prefix=self._prefix)
             old = [item for page in pages for item in page.get("Uploads", []) if item["Initiated"] < before]
-            for item in [] if dry_run else old:
+        for item in [] if dry_run else old:
+            with suppress(KeyNotFoundError), self._told_as_store_errors(item["Key"]):  # ended since it was listed
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=item["Key"], UploadId=item["UploadId"])
         return len(old)
+
+    def remove_old_versions(self, prefix: str, before: datetime, *, dry_run: bool = False) -> int:
+        """See `Store.remove_old_versions`. Raises `StoreAccessError` where versions may not be looked at."""
+        folder = self._prefix + checked_prefix(prefix)
+        if not self._keeps_versions:
+            return 0
+        removed = 0
+        # A deletion's mark that went before the versions it hides would bring the last of them back.
+        for found in (old_versions, deletion_marks):
+            with self._told_as_store_errors(prefix):
+                objects = list(found(self._client, self.bucket, folder, before))
+            removed += len(objects)
+            self._delete([] if dry_run else objects)
+        return removed
 
     def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:
         """See `Store.presign_put`. The size is a signed header: S3 refuses a body of any other length."""
@@ -238,6 +256,16 @@ class S3Store:
                 HttpMethod="PUT",
             )
         return PresignedPut(url=url, method="PUT", headers={"Content-Length": str(size_bytes)})
+
+    def presign_parts(self, key: str, *, size_bytes: int, part_bytes: int, expires_s: int) -> PresignedParts:
+        """See `Store.presign_parts`. Each part's size is a signed header, as a whole file's is."""
+        with self._told_as_store_errors(key):
+            return offer_parts(self._client, self.bucket, self._full(key), size_bytes, part_bytes, expires_s)
+
+    def finish_parts(self, key: str, parts_id: str, *, size_bytes: int, part_bytes: int) -> None:
+        """See `Store.finish_parts`: the server is asked which parts it has."""
+        with self._told_as_store_errors(key):
+            complete_parts(self._client, self.bucket, self._full(key), parts_id, size_bytes, part_bytes)
 
     def presign_result(self, key: str, *, expires_s: int) -> str:
         """See `Store.presign_result`."""
@@ -289,8 +317,9 @@ class S3Store:
     def _copy_config(self) -> Any:
         from boto3.s3.transfer import TransferConfig
 
-        whole = 5 * 2**30  # CopyObject takes no larger source
-        return TransferConfig(multipart_threshold=whole, multipart_chunksize=2**30, preferred_transfer_client="classic")
+        whole = self.settings.copy_whole_bytes
+        part = min(whole, 2**30)
+        return TransferConfig(multipart_threshold=whole, multipart_chunksize=part, preferred_transfer_client="classic")
 
     @cached_property
     def _keeps_versions(self) -> bool:
@@ -306,9 +335,7 @@ class S3Store:
 
     def _versions(self, folder: str) -> Iterator[ObjectIdentifierTypeDef]:
         with self._told_as_store_errors(folder):
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=folder):
-                for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-                    yield {"Key": item["Key"], "VersionId": item["VersionId"]}
+            yield from with_all_versions(self._client, self.bucket, folder)
 
     def _delete(self, objects: Iterable[ObjectIdentifierTypeDef]) -> None:
         remaining = iter(objects)

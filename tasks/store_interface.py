@@ -59,6 +59,10 @@ class UploadLinkError(PermanentError):
     """This store cannot give a link that a file can be sent to."""
 
 
+class MissingPartsError(PermanentError):
+    """Of a file that is sent in parts, not all have come."""
+
+
 class StoreUnreachableError(PassingError):
     """The S3 server is down, too slow, or out of reach."""
 
@@ -84,6 +88,25 @@ class PresignedPut:
     url: str
     method: str
     headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PresignedPart:
+    """One part of a large file: `size_bytes` from `start_byte` on go to `url`, by PUT, as often as is needed."""
+
+    number: int
+    """From 1 on."""
+    start_byte: int
+    size_bytes: int
+    url: str
+
+
+@dataclass(frozen=True)
+class PresignedParts:
+    """A file that is sent in parts, in any order; `parts_id` names the whole of them for `Store.finish_parts`."""
+
+    parts_id: str
+    parts: tuple[PresignedPart, ...]
 
 
 class Store(Protocol):
@@ -147,14 +170,39 @@ class Store(Protocol):
     def remove_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove (or only count) what writers that died before that moment left half written; returns how many."""
 
+    def remove_old_versions(self, prefix: str, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove (or only count) what a bucket keeps of objects that were overwritten or deleted, written before that.
+
+        Removes the marks of deletions of that age too. Returns how many there were; none in a directory.
+        """
+
     def presign_put(self, key: str, *, size_bytes: int, expires_s: int) -> PresignedPut:
         """Return a request that stores exactly `size_bytes` under `key`. Raises `UploadLinkError` in a directory."""
+
+    def presign_parts(self, key: str, *, size_bytes: int, part_bytes: int, expires_s: int) -> PresignedParts:
+        """Return requests that send a file of `size_bytes` in parts of `part_bytes`, the last one smaller.
+
+        Nothing lies under `key` before `finish_parts`. Raises `UploadLinkError` in a directory.
+        """
+
+    def finish_parts(self, key: str, parts_id: str, *, size_bytes: int, part_bytes: int) -> None:
+        """Put the parts that have come together under `key`.
+
+        Raises `MissingPartsError` where one has not come in its size, and `KeyNotFoundError` where nothing of them is
+        there any more: finished, or removed by age.
+        """
 
     def presign_result(self, key: str, *, expires_s: int) -> str:
         """Return a URL (a path, in a directory) that reads the result under `key`.
 
         Raises `NotAResultError` for every key outside `results/`, and `KeyNotFoundError`.
         """
+
+
+def part_sizes(size_bytes: int, part_bytes: int) -> list[int]:
+    """The sizes of the parts of a file, in bytes: all `part_bytes` but the last."""
+    whole, rest = divmod(size_bytes, part_bytes)
+    return [part_bytes] * whole + [rest] * (rest > 0)
 
 
 def checked_key(key: str) -> str:

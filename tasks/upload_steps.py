@@ -14,6 +14,7 @@ from prefect import task
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from models.errors import PermanentError
+from tasks.incoming import promise_parts, upload_key
 from tasks.settings import S3Settings, UploadSettings
 from tasks.step_options import STEP
 from tasks.store import KeyNotFoundError, Store, open_store
@@ -35,15 +36,28 @@ class NoResultError(PermanentError):
     """The job has published no result, or there is no such job."""
 
 
+class PartOffer(BaseModel):
+    """A presigned PUT of the file's bytes from `start_byte` on, `size_bytes` of them; parts may come in any order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    start_byte: int
+    size_bytes: int
+    url: str
+
+
 class UploadOffer(BaseModel):
-    """A presigned PUT, and the id by which what was PUT is registered."""
+    """Presigned PUTs, and the id by which what was PUT is registered: `url` for a file, `parts` for a large one."""
 
     model_config = ConfigDict(frozen=True)
 
     upload_id: str
     method: str
-    url: str
+    url: str | None
     headers: dict[str, str]
+    """Of the PUT to `url`; a part needs none but its size as Content-Length."""
+    parts: tuple[PartOffer, ...] = ()
     expires_at: AwareDatetime
 
 
@@ -56,24 +70,44 @@ class ResultPointer(BaseModel):
 def offer_upload(store: Store, file_name: str, size_bytes: int, settings: UploadSettings | None = None) -> UploadOffer:
     """Make a link for one file of exactly that size; name and size are checked at once.
 
-    Raises `FileNameError`, `EmptyFileError`, `TooLargeError`, `UploadLinkError` and the store's errors.
+    A file larger than the setting `parts_above_bytes` is offered in parts. Raises `FileNameError`, `EmptyFileError`,
+    `TooLargeError`, `UploadLinkError` and the store's errors.
     """
     limits = settings or UploadSettings()
     checked_file_name(file_name)
     checked_size(file_name, size_bytes, limits)
-    upload_id = secrets.token_hex(16)
-    key = f"incoming/{upload_id}/{file_name}"
-    expires_at = datetime.now(UTC) + timedelta(seconds=limits.put_expires_s)
+    upload_id, now = secrets.token_hex(16), datetime.now(UTC)
+    if size_bytes > limits.parts_above_bytes:
+        offered = promise_parts(store, upload_id, file_name, size_bytes, limits)
+        parts = tuple(PartOffer.model_validate(part, from_attributes=True) for part in offered.parts)
+        expires_at = now + timedelta(seconds=limits.parts_expire_s)
+        return UploadOffer(upload_id=upload_id, method="PUT", url=None, headers={}, parts=parts, expires_at=expires_at)
+    expires_at = now + timedelta(seconds=limits.put_expires_s)
+    key = upload_key(upload_id, file_name)
     put = store.presign_put(key, size_bytes=size_bytes, expires_s=limits.put_expires_s)
     return UploadOffer(upload_id=upload_id, method=put.method, url=put.url, headers=put.headers, expires_at=expires_at)
 
 
 def offer_text(offer: UploadOffer, file_name: str) -> str:
-    """The offer as markdown: a command for people, JSON for programs."""
-    command = f"curl --fail --upload-file {shlex.quote(file_name)} {shlex.quote(offer.url)}"
+    """The offer as markdown: commands for people, JSON for programs."""
+    what = f"each of the {len(offer.parts)} parts of the file" if offer.parts else "the file"
     return (
-        f"PUT the file before {offer.expires_at:%Y-%m-%d %H:%M} UTC, then run `register-upload` with "
-        f"`upload_id={offer.upload_id}`.\n\n```sh\n{command}\n```\n\n```json\n{offer.model_dump_json(indent=2)}\n```\n"
+        f"PUT {what} before {offer.expires_at:%Y-%m-%d %H:%M} UTC, then run `register-upload` with "
+        f"`upload_id={offer.upload_id}`.\n\n```sh\n{offer_commands(offer, file_name)}\n```\n\n"
+        f"```json\n{offer.model_dump_json(indent=2)}\n```\n"
+    )
+
+
+def offer_commands(offer: UploadOffer, file_name: str) -> str:
+    """The offer as shell commands, one a line; a part that broke off is sent again by its line."""
+    file = shlex.quote(file_name)
+    if offer.url is not None:
+        return f"curl --fail --upload-file {file} {shlex.quote(offer.url)}"
+    return "\n".join(
+        f"tail -c +{part.start_byte + 1} {file} | head -c {part.size_bytes} | "
+        "curl --fail --request PUT --header 'Content-Type: application/octet-stream' --data-binary @- "
+        f"{shlex.quote(part.url)}"
+        for part in offer.parts
     )
 
 

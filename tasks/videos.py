@@ -16,9 +16,10 @@ from pathlib import Path
 
 from models.errors import PermanentError
 from tasks.downloads import TooLargeError, download, size_text
+from tasks.incoming import UnknownUploadError, find_upload, mark_registered, registered_as
 from tasks.probing import probe
 from tasks.settings import StoreSettings, UploadSettings
-from tasks.store_interface import PARTIAL_PREFIX, ObjectInfo, Store
+from tasks.store_interface import PARTIAL_PREFIX, KeyNotFoundError, Store
 from tasks.stored_index import write_index
 from tasks.url_addresses import redact_url
 from tasks.video_cache import drop_copy, keep_copy, sha256_of, video_file
@@ -39,6 +40,7 @@ from tasks.video_records import (
 
 __all__ = [
     "ExpiredVideoError",
+    "UnknownUploadError",
     "UnknownVideoError",
     "Video",
     "delete_video",
@@ -53,7 +55,6 @@ __all__ = [
 EXTENSIONS = ("mp4", "avi", "mkv", "webm")
 _FAMILIES = {"mp4": "mp4", "mov": "mp4", "mkv": "mkv", "webm": "mkv", "avi": "avi"}
 """Container → what it is a kind of; QuickTime is mp4's parent, WebM a part of Matroska."""
-_UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
 _MAX_NAME_BYTES = 255
 
@@ -76,10 +77,6 @@ class FileChangedError(PermanentError):
 
 class ContainerMismatchError(PermanentError):
     """The content is of another container than the name says, or of one that we don't take."""
-
-
-class UnknownUploadError(PermanentError):
-    """Nothing was uploaded under that id."""
 
 
 @dataclass(frozen=True)
@@ -147,22 +144,39 @@ def register_url(
 def register_upload(
     store: Store, upload_id: str, *, settings: UploadSettings | None = None, cache_dir: Path | None = None
 ) -> Video:
-    """Register what was PUT under `incoming/{upload_id}/`, and remove it there.
+    """Register what was PUT under `incoming/{upload_id}/`, and remove it there; once more gives the same video.
 
     Its size is checked before it is read; what is read, checked and copied is one and the same, by its ETag: raises
-    `ObjectChangedError` where it is PUT again meanwhile, `UnknownUploadError`, and all that `register_file` does.
+    `ObjectChangedError` where it is PUT again meanwhile, `UnknownUploadError`, `MissingPartsError`, and all that
+    `register_file` does.
     """
-    limits = settings or UploadSettings()
-    upload = _find_upload(store, upload_id)
+    try:
+        return _register_incoming(store, upload_id, settings or UploadSettings(), cache_dir)
+    except (UnknownUploadError, KeyNotFoundError):
+        video_id = registered_as(store, upload_id)
+        if video_id is None:
+            raise
+        return find_video(store, video_id)
+
+
+def _register_incoming(store: Store, upload_id: str, limits: UploadSettings, cache_dir: Path | None) -> Video:
+    upload = find_upload(store, upload_id)
     name = checked_file_name(upload.key.rpartition("/")[2])
     checked_size(name, upload.size_bytes, limits)
     with _scratch_folder(cache_dir) as (folder, cache):
         path = folder / name
         store.fetch(upload.key, path, if_etag=upload.etag)
         candidate = Candidate(name, upload.size_bytes, sha256_of(path), *_facts_and_index(name, path))
-        video = _register(store, candidate, lambda key: store.copy(upload.key, key, if_etag=upload.etag), limits)
+
+        def put(key: str) -> None:
+            try:
+                store.copy(upload.key, key, if_etag=upload.etag)
+            except KeyNotFoundError:  # cleaned up by age, or registered by somebody else: we have it whole
+                store.write_file(key, path)
+
+        video = _register(store, candidate, put, limits)
         keep_copy(store, video, path, cache)
-    store.delete_prefix(f"incoming/{upload_id}")
+    mark_registered(store, upload_id, video.video_id)
     return video
 
 
@@ -262,16 +276,6 @@ def _stamp(path: Path) -> tuple[int, int, int, int]:
     if not stat.S_ISREG(facts.st_mode):
         raise FileMissingError(f"{str(path)!r} is a folder or no ordinary file; name a video file.")
     return facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev
-
-
-def _find_upload(store: Store, upload_id: str) -> ObjectInfo:
-    found = list(store.list(f"incoming/{upload_id}/")) if _UPLOAD_ID.fullmatch(upload_id) else []
-    if len(found) != 1:
-        raise UnknownUploadError(
-            f"Nothing was uploaded as {upload_id[:100]!r}; PUT the file to the link that `request-upload` gave, then "
-            "register it within a day."
-        )
-    return found[0]
 
 
 @contextmanager

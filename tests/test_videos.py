@@ -218,12 +218,12 @@ class TestUploads:
         assert (video.facts.container, video.file_name) == ("webm", "film.webm")
         assert s3_store.read(f"videos/{video.video_id}/source") == data
         assert keys(s3_store) == [
-            f"videos/{video.video_id}/{name}" for name in ("index-1.arrow", "source", "video.json")
+            f"incoming/{UPLOAD_ID}.json",
+            *(f"videos/{video.video_id}/{name}" for name in ("index-1.arrow", "source", "video.json")),
         ]
         assert [path.name for path in (tmp_path / "cache" / "videos").iterdir()] == [video.video_id]
         assert list((tmp_path / "cache" / "incoming").iterdir()) == []
-        with pytest.raises(UnknownUploadError):
-            register_upload(s3_store, UPLOAD_ID)
+        assert register_upload(s3_store, UPLOAD_ID) == video
 
     def test_what_is_swapped_after_it_was_checked_is_not_copied(self, store: Store, films: Path, monkeypatch) -> None:
         key = f"incoming/{UPLOAD_ID}/film.mp4"
