@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flows import Flow
 from prefect.runtime import flow_run
 
@@ -21,6 +21,7 @@ from tasks.job_spec import JobSpec
 from tasks.job_states import final_state, refused_state
 from tasks.job_tasks import prepare_job, publish_result, take_result_of
 from tasks.leases import LeaseKeeper
+from tasks.notification import tell_webhook
 from tasks.request_keys import follow, note_failure
 from tasks.results import ResultSummary
 from tasks.run_logs import log_to_run
@@ -47,12 +48,19 @@ def _work(spec: JobSpec, store: Store, settings: JobSettings, progress: JobProgr
         raise
 
 
+def tell_caller(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    """Tell the request's webhook how the job ended."""
+    ended = StateType.CANCELLED if state.type is StateType.CANCELLING else state.type
+    tell_webhook(open_store(), str(flow_run.id), ended.value, state.message)
+
+
 @flow(
     name="infer-video",
     persist_result=False,
-    on_failure=[stop_children],
-    on_crashed=[stop_children],
-    on_cancellation=[stop_children],
+    on_completion=[tell_caller],
+    on_failure=[stop_children, tell_caller],
+    on_crashed=[stop_children, tell_caller],
+    on_cancellation=[stop_children, tell_caller],
 )
 def infer_video(request: InferenceRequest) -> Any:
     """Run models on the frames of one video and write one result.

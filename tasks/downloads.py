@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -17,6 +17,7 @@ import httpx
 
 from models.errors import PassingError, PermanentError
 from tasks.local_store import written_whole
+from tasks.pinned_requests import pinned_answer
 from tasks.settings import UploadSettings
 from tasks.url_addresses import BadUrlError, CheckedUrl, check_url, redact_url
 
@@ -78,36 +79,13 @@ def download(url: str, path: Path, settings: UploadSettings | None = None) -> Do
 
 @contextmanager
 def _answer(checked: CheckedUrl, timeout_s: float) -> Iterator[httpx.Response]:
-    """Ask at the checked addresses, one after the other until one connects; name and certificate stay the host's."""
-    # A bare transport: httpx's client would log the URL with its signature. It has no connection from an earlier hop
-    # to use again, whose certificate was checked for another name, and asks no proxy, which would choose the address.
-    with httpx.HTTPTransport(verify=httpx.create_ssl_context(), trust_env=False) as transport:
-        answer = _connect(transport, checked, timeout_s)
+    """Ask for the URL at the addresses that were checked. Raises `DownloadRefusedError` and `DownloadBrokenError`."""
+    with ExitStack() as stack:
         try:
-            yield answer
-        finally:
-            answer.close()
-
-
-def _connect(transport: httpx.HTTPTransport, checked: CheckedUrl, timeout_s: float) -> httpx.Response:
-    url, failure = checked.url, None
-    for address in checked.addresses:
-        request = httpx.Request(
-            "GET",
-            url.copy_with(host=address),
-            headers={"Host": url.netloc.decode("ascii"), "Accept": "*/*", "Accept-Encoding": "identity"},
-            extensions={
-                "sni_hostname": url.raw_host.decode("ascii"),
-                "timeout": httpx.Timeout(timeout_s).as_dict(),
-            },
-        )
-        try:
-            return transport.handle_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            failure = error
+            answer = stack.enter_context(pinned_answer(checked, timeout_s))
         except httpx.HTTPError as error:
-            raise _broken(url, error) from error
-    raise _broken(url, failure) from failure
+            raise _broken(checked.url, error) from error
+        yield answer
 
 
 def _redirect(answer: httpx.Response, url: httpx.URL) -> str:
@@ -172,7 +150,7 @@ def _too_large(url: httpx.URL, limits: UploadSettings) -> TooLargeError:
     )
 
 
-def _broken(url: httpx.URL, error: Exception | None) -> DownloadRefusedError | DownloadBrokenError:
+def _broken(url: httpx.URL, error: Exception) -> DownloadRefusedError | DownloadBrokenError:
     """A sentence without the error's own text, which may repeat the URL."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return DownloadRefusedError(f"The certificate of {url.host!r} is not trusted; give a URL of a host whose is.")

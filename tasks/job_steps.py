@@ -25,6 +25,7 @@ from tasks.job_spec import (
 )
 from tasks.leases import write_lease
 from tasks.model_sources import ResolvedModel, resolve_models
+from tasks.notification import keep_webhook
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
 from tasks.progress import Heartbeat, model_errors, read_heartbeats
 from tasks.results import ResultModel, ResultSummary, publish_results, read_summary
@@ -45,12 +46,13 @@ def frozen_or_prepared(
     """The job's spec as it was frozen when the job was first started, else prepared now.
 
     A job that is started again goes on with what it began with, and the secret parts of its request's URLs are gone by
-    then. Raises what `prepare` raises.
+    then. Raises what `keep_webhook` and `prepare` raise.
     """
     if store.stat(spec_key(job_id)) is not None:
         spec = read_spec(store, job_id)
         write_lease(store, job_id, spec.video.video_id, settings.lease_s)
         return spec
+    keep_webhook(store, job_id, request)
     return prepare(store, job_id, request, settings, submitted_at=submitted_at)
 
 

@@ -31,11 +31,16 @@ class Page:
 
 @dataclass
 class WebServer:
-    """A running server: put pages in `pages` by path; `asked` holds the Host headers and targets that came."""
+    """A running server: put pages in `pages` by path; `asked` holds the Host headers and targets that came.
+
+    A POST is answered with the next of `post_statuses`, the last one stays; `posted` holds headers and bodies.
+    """
 
     port: int
     pages: dict[str, Page] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    post_statuses: list[int] = field(default_factory=lambda: [200])
+    posted: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
 @contextmanager
@@ -89,6 +94,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(page.body)
         except OSError:  # the client had enough
             return
+
+    def do_POST(self) -> None:
+        web: WebServer = self.server.web  # type: ignore[attr-defined]
+        web.asked.append((self.headers["Host"], self.path))
+        web.posted.append((dict(self.headers.items()), self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(web.post_statuses.pop(0) if len(web.post_statuses) > 1 else web.post_statuses[0])
+        self.send_header("Location", self.path)
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
