@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -84,6 +84,17 @@ def test_a_pool_that_nobody_serves_fails_the_job_with_a_sentence(caller: Caller)
     assert "infer-segments/nowhere" in run["state"]["message"]
 
 
+def test_what_is_scheduled_gets_runs(caller: Caller) -> None:
+    # The scheduler's own errors stop nothing else and stand in the server's log alone.
+    deployment = caller.client.get("deployments/name/sweep-jobs/default").raise_for_status().json()
+    wanted = {"deployments": {"id": {"any_": [deployment["id"]]}}, "limit": 5}
+    deadline = time.monotonic() + 90
+    while not (runs := caller.post("flow_runs/filter", wanted)):
+        assert time.monotonic() < deadline, "no run was scheduled"
+        time.sleep(0.5)
+    assert runs[0]["auto_scheduled"]
+
+
 def test_the_pages_ask_the_server_that_served_them(caller: Caller) -> None:
     settings = caller.client.get(str(caller.client.base_url).replace("/api/", "/ui-settings"))
     assert settings.json()["api_url"] == "/api"
@@ -134,3 +145,54 @@ def kill_gpu_run_midway(caller: Caller, run_id: str) -> int:
             return pid
         time.sleep(0.05)
     raise AssertionError("the GPU run wrote no shard in time")
+
+
+@pytest.mark.long
+def test_twenty_same_requests_at_once_are_one_jobs_work(caller: Caller) -> None:
+    before = {info.key for info in caller.store.list("shards/")}
+    run_ids = [caller.start(CLASSIFIER, infer_fps=7) for _ in range(20)]
+    runs = [caller.wait(run_id, within_s=180) for run_id in run_ids]
+    assert {run["state"]["type"] for run in runs} == {"COMPLETED"}
+    (output_uri,) = {run["labels"]["output_uri"] for run in runs}
+    assert {run["labels"]["frames_done"] for run in runs} == {70}
+    children = [child for run_id in run_ids for child in caller.children(run_id)]
+    assert len(children) == 1, "one GPU run for all of them"
+    written = [info.key for info in caller.store.list("shards/") if info.key not in before]
+    spans = sorted(tuple(map(int, Path(key).stem.split("-"))) for key in written)
+    assert [start for start, _ in spans] == [0, *(stop for _, stop in spans[:-1])], "each segment has one shard"
+    assert spans[-1][1] == 70
+
+    later = caller.wait(caller.start(CLASSIFIER, infer_fps=7))
+    assert (later["state"]["type"], later["labels"]["output_uri"]) == ("COMPLETED", output_uri)
+    assert caller.children(later["id"]) == []
+
+
+@pytest.mark.long
+def test_the_same_key_for_another_request_is_refused(caller: Caller) -> None:
+    first = caller.wait(caller.start(CLASSIFIER, infer_fps=1, idempotency_key="monday"))
+    other = caller.wait(caller.start(CLASSIFIER, infer_fps=2, idempotency_key="monday"))
+    assert first["state"]["type"] == "COMPLETED"
+    assert other["state"]["type"] == "FAILED"
+    assert f"belongs to another request (job {first['id']})" in other["state"]["message"]
+
+
+@pytest.mark.long
+def test_cancelling_one_callers_run_leaves_the_others(caller: Caller) -> None:
+    model = {"model_id": "tiny-detector", "inference_params": {"confidence": 0.01}}
+    leader, other = (caller.start(model, infer_fps="all") for _ in range(2))
+    wait_until(lambda: caller.children(leader) or caller.children(other))
+    if not caller.children(leader):
+        leader, other = other, leader
+    caller.post(f"flow_runs/{leader}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
+    assert caller.wait(leader)["state"]["type"] == "CANCELLED"
+    run = caller.wait(other)
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+    assert run["labels"]["frames_done"] == 300
+    assert len(caller.children(other)) == 1, "it has done the rest itself"
+
+
+def wait_until(happened: Callable[[], object], *, within_s: float = 90) -> None:
+    deadline = time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
