@@ -25,6 +25,8 @@ class ModelProgress(BaseModel):
 
     frames_done: int = 0
     """Frames with an outcome, those of shards found standing included."""
+    frames_found: int = 0
+    """Frames of shards that this attempt found standing."""
     error: str | None = None
     """Why the model as a whole gave up."""
     passing: bool = False
@@ -111,7 +113,7 @@ class HeartbeatWriter:
             attempt=attempt,
             phase="starting",
             written_at=datetime.now(UTC),
-            models={key: ModelProgress(frames_done=frames) for key, frames in done.items()},
+            models={key: ModelProgress(frames_done=frames, frames_found=frames) for key, frames in done.items()},
         )
 
     def phase(self, phase: str) -> None:
