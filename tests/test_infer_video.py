@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from flows.infer_video import infer_video
 from models.request import InferenceRequest
 from tasks.comparison import compare_results, equal
+from tasks.job_spec import read_result_pointer
 from tasks.leases import held_videos
 from tasks.model_sources import import_folder
 from tasks.store import open_store
@@ -130,6 +131,23 @@ def test_the_same_request_again_uses_every_shard_as_it_stands(store, request_for
     _, second = run(request.model_copy(update={"force": True}))
     assert shards(store) == before
     assert second.labels["output_uri"] == first.labels["output_uri"]
+
+
+def test_the_same_request_later_has_the_result_without_work(store, request_for) -> None:
+    state, first = run(request_for(CLASSIFIER, idempotency_key="monday"))
+    written = {info.key: info.modified_at for info in store.list("results/")}
+    store.delete(shards(store))
+    again, second = run(request_for(CLASSIFIER, idempotency_key="monday"))
+    assert again.is_completed()
+    assert again.message == state.message
+    for label in ("output_uri", "frames_total", "frames_done", "frames_failed"):
+        assert second.labels[label] == first.labels[label]
+    assert shards(store) == {}
+    assert {info.key: info.modified_at for info in store.list("results/")} == written
+    assert read_result_pointer(store, str(second.id)) == read_result_pointer(store, str(first.id))
+    refused, _ = run(request_for(CLASSIFIER, idempotency_key="monday", infer_fps=6))
+    assert refused.is_failed()
+    assert "belongs to another request" in refused.message
 
 
 def test_only_what_is_missing_is_done(store, request_for, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Who does the work when the same request is made more than once. Whole jobs that join are in test_same_requests.py."""
+"""Who does the work when the same request is made more than once. Served jobs that join are in test_served.py."""
 
 from __future__ import annotations
 
