@@ -23,6 +23,7 @@ from typing import Any
 from deployments.local import ServedSetup, served
 from deployments.prefect_server import SERVER, start_server
 from tasks.comparison import compare_results, equal
+from tasks.gpu_lock import Process
 from tasks.job_spec import read_spec
 from tasks.model_sources import import_folder
 from tasks.progress import read_heartbeat
@@ -34,7 +35,7 @@ from tests.postgres_server import PostgresServer, postgres_server
 from tests.smallworld import WEIGHTS
 from tests.video_files import Recipe, make_video
 
-FRAMES = 1500
+FRAMES = 900
 RATE = 30
 MODEL = {"model_id": "detector", "inference_params": {"confidence": 0.1}}
 SHORT = {"REELMILL_JOB_LEASE_S": "20", "REELMILL_JOB_STALL_TIMEOUT_S": "25", "REELMILL_DECODE_STALL_TIMEOUT_S": "5"}
@@ -85,6 +86,13 @@ class Scene:
         while len(self.shards()) < 5:
             assert time.monotonic() < deadline, "the GPU run wrote nothing in time"
             time.sleep(0.05)
+
+    def until_gone(self, pid: int, within_s: float) -> None:
+        """Wait until that process has ended."""
+        deadline = time.monotonic() + within_s
+        while Process.of(pid) is not None:
+            assert time.monotonic() < deadline, f"process {pid} is still there"
+            time.sleep(0.1)
 
     def polled(self, job: str, within_s: float) -> dict[str, Any]:
         """The job in its final state; a server that is away is asked again."""
@@ -159,7 +167,7 @@ def play(scene: Scene, death: Death, *, within_s: float = 400.0) -> Played:
 
 
 def _frames_lost(scene: Scene, job: str) -> int:
-    """Frames of a job that an attempt said it had done, and the next one found in no shard; a second's work may lack."""
+    """Frames of a job that an attempt said it had done, and the next one found in no shard; a second may lack."""
     lost = 0
     for group in read_spec(scene.caller.store, job).groups:
         number = 1
