@@ -20,6 +20,7 @@ from models.errors import PassingError, PermanentError
 from models.request import InferenceRequest, parse_fps
 from tasks.job_spec import JobSpec, digest, read_result_pointer
 from tasks.leases import is_living
+from tasks.removals import wait_until_settled
 from tasks.results import JOB_JSON, read_summary
 from tasks.store_interface import KeyNotFoundError, ObjectChangedError, Store
 
@@ -158,6 +159,8 @@ def _result_prefix(store: Store, job_id: str) -> str | None:
     """Where the job's result lies, as long as it is kept."""
     pointer = read_result_pointer(store, job_id)
     prefix = None if pointer is None else str(pointer["prefix"])
+    if prefix is not None:
+        wait_until_settled(store, prefix)
     return prefix if prefix is not None and store.stat(f"{prefix}/{JOB_JSON}") is not None else None
 
 

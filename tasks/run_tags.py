@@ -19,12 +19,12 @@ def video_is_wanted(video_id: str) -> bool:
     """Whether a flow run that has not ended needs the video; asks Prefect's API.
 
     Runs carry the tag from their start on, those that `reelmill submit` made from the beginning. One that was submitted
-    otherwise and still waits is found by its parameters.
+    otherwise is found by its parameters until then.
     """
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return _tagged(client, video_id) or _waiting_for(client, video_id)
+        return _tagged(client, video_id) or _asked_for(client, video_id)
 
 
 def _tagged(client: SyncPrefectClient, video_id: str) -> bool:
@@ -43,7 +43,7 @@ def _tagged(client: SyncPrefectClient, video_id: str) -> bool:
     return bool(client.read_flow_runs(flow_run_filter=wanting, limit=1))
 
 
-def _waiting_for(client: SyncPrefectClient, video_id: str) -> bool:
+def _asked_for(client: SyncPrefectClient, video_id: str) -> bool:
     from prefect.client.schemas.filters import (
         FlowFilter,
         FlowFilterName,
@@ -51,15 +51,15 @@ def _waiting_for(client: SyncPrefectClient, video_id: str) -> bool:
         FlowRunFilterState,
         FlowRunFilterStateType,
     )
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.objects import TERMINAL_STATES
 
     jobs = FlowFilter(name=FlowFilterName(any_=["infer-video"]))
-    not_started = [StateType.SCHEDULED, StateType.PENDING]
-    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=not_started)))
+    # Running ones too: between two questions a run may have left the queue and not have its tag yet.
+    wanting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))))
     offset = 0
-    while runs := client.read_flow_runs(flow_filter=jobs, flow_run_filter=waiting, limit=_PAGE, offset=offset):
+    while runs := client.read_flow_runs(flow_filter=jobs, flow_run_filter=wanting, limit=_PAGE, offset=offset):
         requests = (run.parameters.get("request") for run in runs)
         if any(isinstance(request, dict) and request.get("video_id") == video_id for request in requests):
             return True
-        offset += _PAGE
+        offset += _PAGE // 2  # half a page again: what ends meanwhile moves the others up
     return False

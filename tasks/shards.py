@@ -17,6 +17,7 @@ from models.element_columns import all_finite
 from models.errors import PermanentError
 from tasks.outcomes import Outcome, outcome_schema, outcome_table, outcomes_of, with_finite_elements
 from tasks.parquet_columns import repeating_columns
+from tasks.removals import wait_until_settled
 from tasks.store_interface import KeyNotFoundError
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def shard_key(fingerprint: str, start: int, stop: int, *, retry: bool = False) -
 
 
 def finished_shards(store: Store, fingerprint: str) -> set[tuple[int, int]]:
-    """Give the half-open ranges of samples whose work is done, from the names in the store alone."""
+    """Give the half-open ranges of samples whose work is done, from the names in the store alone.
+
+    What is being removed for its age is waited for: a job asks when its spec says already that it uses them.
+    """
+    wait_until_settled(store, f"shards/{fingerprint}")
     names = (info.key.rpartition("/")[2] for info in store.list(f"shards/{fingerprint}"))
     found = (_FINISHED_NAME.fullmatch(name) for name in names)
     return {(int(match[1]), int(match[2])) for match in found if match}

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from models.errors import PermanentError
+from models.errors import PassingError, PermanentError
 from tasks.downloads import TooLargeError, download, size_text
 from tasks.incoming import UnknownUploadError, find_upload, mark_registered, registered_as
 from tasks.probing import probe
+from tasks.removals import announced, wait_until_settled
 from tasks.settings import StoreSettings, UploadSettings
 from tasks.store_interface import PARTIAL_PREFIX, KeyNotFoundError, Store
 from tasks.stored_index import write_index
@@ -57,6 +58,7 @@ _FAMILIES = {"mp4": "mp4", "mov": "mp4", "mkv": "mkv", "webm": "mkv", "avi": "av
 """Container → what it is a kind of; QuickTime is mp4's parent, WebM a part of Matroska."""
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
 _MAX_NAME_BYTES = 255
+_TRIES = 3
 
 
 class FileMissingError(PermanentError):
@@ -77,6 +79,10 @@ class FileChangedError(PermanentError):
 
 class ContainerMismatchError(PermanentError):
     """The content is of another container than the name says, or of one that we don't take."""
+
+
+class RemovedMeanwhileError(PassingError):
+    """Somebody deletes the video as often as it is registered."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,10 @@ def delete_video(store: Store, video_id: str, *, cache_dir: Path | None = None) 
 
     Copies on other machines go when their worker next fetches a video. Raises `UnknownVideoError`.
     """
-    removed = remove_video(store, video_id) if is_video_id(video_id) else 0
+    removed = 0
+    if is_video_id(video_id):
+        with announced(store, [f"videos/{video_id}"]):
+            removed = remove_video(store, video_id)
     if not removed:
         raise UnknownVideoError(f"There is no video {video_id[:100]!r} to delete; see `reelmill videos`.")
     drop_copy(cache_dir or StoreSettings().cache_dir, video_id)
@@ -228,13 +237,15 @@ def _register(store: Store, candidate: Candidate, put: Callable[[str], None], se
         origin=candidate.origin,
     )
     key = source_key(video_id)
-    if not _stands(store, video):
-        put(key)
-    write_index(store, video_id, video.sha256, candidate.index)
-    store.write(record_key(video_id), video.model_dump_json(indent=2).encode())
-    if store.stat(key) is None:  # a cleanup that was at the expired one took it in between
-        put(key)
-    return video
+    for _ in range(_TRIES):
+        if not _stands(store, video):
+            put(key)
+        write_index(store, video_id, video.sha256, candidate.index)
+        store.write(record_key(video_id), video.model_dump_json(indent=2).encode())
+        wait_until_settled(store, f"videos/{video_id}")  # a cleanup may have been at the expired one
+        if _stands(store, video):
+            return video
+    raise RemovedMeanwhileError(f"{video.file_name!r} was deleted while it was registered; register it again.")
 
 
 def _stands(store: Store, video: Video) -> bool:
