@@ -74,14 +74,22 @@ class ChildProcesses:
                 _signal_group(child.pid, signal.SIGKILL)
                 child.wait()
 
+    def kill(self, names: Iterable[str]) -> None:
+        """SIGKILL to these children's groups: none has the time to tell anybody anything."""
+        children = [self._children.pop(name) for name in names if name in self._children]
+        for child in children:
+            _signal_group(child.pid, signal.SIGKILL)
+        for child in children:
+            child.wait()
+
     def stop_all(self) -> None:
         """End all children and whatever they left behind. Safe to call twice."""
         self.stop(list(self._children))
         end_marked(self.mark)
 
-    def stop_strays(self) -> None:
-        """End whatever carries the mark and is no child still running."""
-        end_marked(self.mark, spare={child.pid for child in self._children.values()})
+    def stop_strays(self, *, hard: bool = False) -> None:
+        """End whatever carries the mark and is no child still running; by SIGKILL alone where `hard`."""
+        end_marked(self.mark, spare={child.pid for child in self._children.values()}, hard=hard)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
@@ -105,9 +113,12 @@ def marked_processes(mark: str) -> set[int]:
     return found
 
 
-def end_marked(mark: str, *, spare: Set[int] = frozenset(), grace_s: float = 5.0) -> None:
-    """SIGTERM, and after `grace_s` SIGKILL, to every other process that carries `mark`, less those in `spare`."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def end_marked(mark: str, *, spare: Set[int] = frozenset(), grace_s: float = 5.0, hard: bool = False) -> None:
+    """SIGTERM, and after `grace_s` SIGKILL, to every other process that carries `mark`, less those in `spare`.
+
+    With `hard`, SIGKILL alone.
+    """
+    for number in (signal.SIGKILL,) if hard else (signal.SIGTERM, signal.SIGKILL):
         for pid in marked_processes(mark) - spare:
             try:
                 os.kill(pid, number)

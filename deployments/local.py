@@ -71,11 +71,14 @@ class ServedSetup:
         env = worker.environment(self.worker_env, cuda=has_cuda())
         self.children.start(worker.name, worker.command(), env=env, cwd=self.home)
 
-    def stop_workers(self) -> None:
-        """End the workers and the runs that they started, parents first: none is to start another GPU run."""
-        for gpu in (False, True):
-            self.children.stop([worker.name for worker in self.workers if worker.gpu is gpu])
-        self.children.stop_strays()
+    def stop_workers(self, *, hard: bool = False) -> None:
+        """End the workers and the runs that they started; `hard` gives none the time to change a run's state."""
+        names = [worker.name for worker in self.workers]
+        if hard:
+            self.children.kill(names)
+        else:
+            self.children.stop(names)
+        self.children.stop_strays(hard=hard)
 
 
 @contextmanager
@@ -142,7 +145,8 @@ def _make_ready(setup: ServedSetup, gpu_pools: Sequence[str]) -> None:
 def _end(setup: ServedSetup) -> None:
     try:
         noted = _noted_parents(setup)
-        setup.stop_workers()
+        # A run that is ended in order says that it crashed, and tells its caller so: not of a job that is to go on.
+        setup.stop_workers(hard=bool(noted))
         if SERVER not in setup.children.ended():
             _hand_back(setup, noted)
     finally:
