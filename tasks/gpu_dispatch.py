@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,8 +18,9 @@ from tasks.job_spec import JobSpec, living_attempt, write_attempt
 from tasks.plans import plan_from_bytes
 from tasks.progress import repeating
 from tasks.run_endings import wait_for_an_ending
-from tasks.settings import JobSettings
+from tasks.settings import JobSettings, StoreSettings
 from tasks.store import Store
+from tasks.store_patience import patiently
 
 
 def run_groups(
@@ -58,20 +60,29 @@ def run_on_pools(parts: Sequence[Part], store: Store, settings: JobSettings, loo
     if any(living_attempt(store, part.spec.job_id, part.group.number) for part in parts):
         with get_client(sync_client=True) as client:
             cancel_children(client, UUID(parts[0].spec.job_id))
-    watches = [start_run(store, [part], tries_left=settings.max_attempts - 1) for part in parts]
+    patience_s = StoreSettings().store_patience_s
+    tries_left = settings.max_attempts - 1
+    watches = [
+        patiently(partial(start_run, store, [part], tries_left=tries_left), patience_s=patience_s) for part in parts
+    ]
     while watches:
         youngest_s = time.monotonic() - max(watch.started_at_s for watch in watches)
         wait_for_an_ending([watch.flow_run_id for watch in watches], most_s=settings.poll_s, age_s=youngest_s)
-        followed = [_followed(watch, store, settings) for watch in watches]
-        watches = [watch for watch in followed if watch is not None]
-        look()
+        watches = list(_followed(watches, store, settings))
+        patiently(look, patience_s=patience_s)
 
 
-def _followed(watch: RunWatch, store: Store, settings: JobSettings) -> RunWatch | None:
-    verdict = look_at(watch, store, settings)
-    if verdict == "again":
-        return start_again(watch, store)
-    return watch if verdict == "wait" else None
+def _followed(watches: Sequence[RunWatch], store: Store, settings: JobSettings) -> Iterator[RunWatch]:
+    """The runs that go on; while the store is away nobody can be told from a silent one."""
+    patience_s = StoreSettings().store_patience_s
+    for watch in watches:
+        began_s = time.monotonic()
+        verdict = patiently(partial(look_at, watch, store, settings), patience_s=patience_s)
+        watch.quiet_since_s += max(0.0, time.monotonic() - began_s - settings.poll_s)
+        if verdict == "again":
+            yield patiently(partial(start_again, watch, store), patience_s=patience_s)
+        elif verdict == "wait":
+            yield watch
 
 
 def cancel_children(client: SyncPrefectClient, parent_id: UUID) -> int:

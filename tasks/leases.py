@@ -17,6 +17,8 @@ from tasks.store_interface import KeyNotFoundError, Store
 
 _log = logging.getLogger(__name__)
 
+_RETRY_S = 3.0
+
 
 class Lease(BaseModel):
     """Which video a job holds, and until when; a parent without a video of its own only lives."""
@@ -43,11 +45,15 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._lease_s / 3):
+        usual_s = wait_s = self._lease_s / 3
+        while not self._ended.wait(wait_s):
             try:
                 self._renew()
-            except Exception:
-                _log.warning("the lease of %s could not be renewed; tried again", self._job_id, exc_info=True)
+                wait_s = usual_s
+            except Exception as error:
+                _log.warning("the lease of %s could not be renewed (%s); tried again", self._job_id, error)
+                # Soon: whoever finds it run out when the store is back takes the job to be dead.
+                wait_s = min(_RETRY_S, usual_s)
 
     def hold(self, video_id: str) -> None:
         """Hold this video from now on; before, what the job's preparation wrote into the lease counts."""

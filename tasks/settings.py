@@ -19,6 +19,8 @@ class StoreSettings(BaseSettings):
 
     store: str = "~/.reelmill/store"
     """A local directory, or `s3://bucket/prefix`. Credentials come from the usual AWS variables."""
+    store_patience_s: float = Field(default=1800.0, ge=0)
+    """A running job waits so long for a store that cannot be reached, or is full, before it gives up."""
     cache_dir: Path = Path("~/.reelmill/cache")
     """Local copies of videos and model folders that come from an S3 store or the hub."""
     video_cache_bytes: int = Field(default=100 * 2**30, gt=0)

@@ -7,6 +7,7 @@ What counts is its lease. Started again under its own id, it goes on from what s
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,7 @@ PARENTS = ("infer-video", "backfill-videos")
 CHILDREN = ("infer-segments",)
 MAX_STARTS = 3
 """A parent that died so often is not started again."""
+_LOOK_AGAIN_S = 20.0
 _PAGE = 200
 _UNFINISHED = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 
@@ -69,17 +71,32 @@ def fate_of(state_type: StateType, for_s: float, *, living: bool, starts: int, l
 
 
 def sweep(client: SyncPrefectClient, store: Store, settings: JobSettings) -> list[Swept]:
-    """Look at every unfinished parent and GPU run once, and move those that are dead."""
-    now = datetime.now(UTC)
-    moved = [*_sweep(client, store, settings, now, PARENTS), *_sweep(client, store, settings, now, CHILDREN)]
+    """Look at every unfinished parent and GPU run, and move those that are dead.
+
+    Who seems so is looked at twice: after a store was away, its lease has run out and is renewed in a moment.
+    """
+    if not any(_seemingly_dead(client, store, settings, flows) for flows in (PARENTS, CHILDREN)):
+        return []
+    time.sleep(min(_LOOK_AGAIN_S, settings.lease_s / 3))
+    moved = [*_moved(client, store, settings, PARENTS), *_moved(client, store, settings, CHILDREN)]
     for swept in moved:
         _log.warning("%s (%s): %s", swept.name, swept.flow_run_id, swept.fate)
     return moved
 
 
-def _sweep(
-    client: SyncPrefectClient, store: Store, settings: JobSettings, now: datetime, flows: Iterable[str]
-) -> Iterator[Swept]:
+def _moved(client: SyncPrefectClient, store: Store, settings: JobSettings, flows: Iterable[str]) -> Iterator[Swept]:
+    for run, fate in _seemingly_dead(client, store, settings, flows):
+        client.set_flow_run_state(run.id, _state_for(fate), force=True)
+        if flows is PARENTS:
+            cancel_children(client, run.id)
+        yield Swept(str(run.id), run.name, fate)
+
+
+def _seemingly_dead(
+    client: SyncPrefectClient, store: Store, settings: JobSettings, flows: Iterable[str]
+) -> list[tuple[FlowRun, Fate]]:
+    now = datetime.now(UTC)
+    found: list[tuple[FlowRun, Fate]] = []
     for run in _unfinished(client, flows):
         if run.state is None:
             continue
@@ -93,12 +110,9 @@ def _sweep(
             lease_s=settings.lease_s,
             is_parent=is_parent,
         )
-        if fate == "leave":
-            continue
-        client.set_flow_run_state(run.id, _state_for(fate), force=True)
-        if is_parent:
-            cancel_children(client, run.id)
-        yield Swept(str(run.id), run.name, fate)
+        if fate != "leave":
+            found.append((run, fate))
+    return found
 
 
 def _unfinished(client: SyncPrefectClient, flows: Iterable[str]) -> list[FlowRun]:
