@@ -18,7 +18,8 @@ from tasks.store import open_store
 def cleanup_videos(dry_run: bool = False) -> Any:  # noqa: FBT001, FBT002
     """Delete expired videos with their plans and copies, stale uploads and leftovers; the run's artifact says which.
 
-    A video that an unfinished job holds stays until the job ends, a day at most. Running it twice does no harm.
+    A video that an unfinished job holds stays until the job ends, a day at most. Shards, results and records of jobs go
+    by the settings REELMILL_RETENTION_…. Running it twice, or while jobs run, does no harm.
 
     Args:
         dry_run: Only say what would be deleted.
@@ -29,4 +30,8 @@ def cleanup_videos(dry_run: bool = False) -> Any:  # noqa: FBT001, FBT002
     except ReelmillError as error:
         return Failed(message=str(error))
     create_markdown_artifact(report_text(report), description="Cleanup, dry run" if dry_run else "Cleanup")
+    if report.refused:
+        return Failed(
+            message=f"{len(report.refused)} folders could not be removed; the run's artifact says which and why."
+        )
     return [video.video_id for video in report.removed]
