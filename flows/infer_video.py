@@ -14,6 +14,7 @@ from flows.infer_segments import infer_segments
 from models.errors import PermanentError, ReelmillError
 from models.request import InferenceRequest
 from tasks.arrow_alone import load_arrow
+from tasks.costs import cost_labels, job_costs
 from tasks.gpu_dispatch import cancel_children, run_groups
 from tasks.gpu_watch import RunCancelledError
 from tasks.job_progress import JobProgress
@@ -40,12 +41,14 @@ def _work(spec: JobSpec, store: Store, settings: JobSettings, progress: JobProgr
     """Do the work that the request asks for; who waits for it is told when it cannot be done."""
     try:
         run_groups(spec, store, settings, look=progress.look, inline=infer_segments)
-        return publish_result(spec)
+        summary = publish_result(spec)
     except RunCancelledError:
         raise
     except PermanentError as error:
         note_failure(store, spec, error)
         raise
+    progress.label(**cost_labels(job_costs(store, spec.result_prefix)))
+    return summary
 
 
 def tell_caller(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001

@@ -32,6 +32,8 @@ class DecodeWorkers:
         self._stamps: dict[Path, FileStamp] = {}
         self._idle: dict[DecodeWorker, StampedFile] = {}
         self._lent: dict[DecodeWorker, StampedFile] = {}
+        self._ending: dict[DecodeWorker, StampedFile] = {}
+        self._cpu_s: dict[Path, float] = {}
         self._spare = SpareMemory()
 
     def opened(self, path: Path, *, afresh: bool = False) -> StampedFile:
@@ -52,11 +54,11 @@ class DecodeWorkers:
             worker = next((worker for worker, seen in self._idle.items() if seen == file), None)
             others = [other for other, seen in self._idle.items() if seen != file]
             for other in others:
-                del self._idle[other]
+                self._ending[other] = self._idle.pop(other)
             if worker is not None:
                 self._lent[worker] = self._idle.pop(worker)
         for other in others:
-            other.close(self._spare)
+            self._close(other, self._spare)
         if worker is None:
             worker = DecodeWorker(self.settings)
             with self._lock:
@@ -83,8 +85,9 @@ class DecodeWorkers:
     def end(self, worker: DecodeWorker) -> None:
         """Take back a worker that failed or is still busy, and end it."""
         with self._lock:
-            self._lent.pop(worker, None)
-        worker.close(self._spare)
+            if worker in self._lent:
+                self._ending[worker] = self._lent.pop(worker)
+        self._close(worker, self._spare)
 
     @contextmanager
     def lent(self, file: StampedFile) -> Iterator[DecodeWorker]:
@@ -100,12 +103,28 @@ class DecodeWorkers:
     def close(self) -> None:
         """End all workers, lent or not."""
         with self._lock:
-            workers = [*self._idle, *self._lent]
+            workers = self._idle | self._lent
+            self._ending |= workers
             self._idle.clear()
             self._lent.clear()
         for worker in workers:
-            worker.close()
+            self._close(worker)
         self._spare.close()
+
+    def cpu_s(self, path: Path) -> float:
+        """User and system time that workers took for the file until now."""
+        with self._lock:
+            living = self._idle | self._lent | self._ending
+            return self._cpu_s.get(path, 0.0) + sum(
+                worker.cpu_s_so_far() for worker, seen in living.items() if seen.path == path
+            )
+
+    def _close(self, worker: DecodeWorker, spare: SpareMemory | None = None) -> None:
+        """End a worker and count what it took."""
+        worker.close(spare)
+        with self._lock:
+            if (file := self._ending.pop(worker, None)) is not None:
+                self._cpu_s[file.path] = self._cpu_s.get(file.path, 0.0) + worker.cpu_s_so_far()
 
     def __enter__(self) -> DecodeWorkers:
         return self

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from models.inference_types import vision_model_class
 from models.runtime_imports import import_runtime
 from models.vision_model import VisionModel
 from tasks.compute_shares import ComputeShare, compute_share, frames_held, most_decoders
+from tasks.costs import Costs, share_of
 from tasks.decode_workers import DecodeWorkers
 from tasks.decoding import ExtractedFrame, SegmentEnd, extract
 from tasks.frame_stream import FrameStream, extraction_error
@@ -61,6 +63,10 @@ class GpuRun:
         }
         self.batch_size, waiting = self._frames_held() if self.models else (1, 1)  # without models torch isn't needed
         self.stream = FrameStream(wanted, capacity=waiting)
+        self.decode_workers: DecodeWorkers | None = None
+        """Those of the extraction, from its start on."""
+        for number, share in enumerate(shares):
+            share.heartbeat.costs = partial(_costs, weakref.ref(self), number)
 
     @classmethod
     def open(cls, *parts: GroupAttempt) -> GpuRun:
@@ -168,6 +174,23 @@ class GpuRun:
             share.heartbeat.end("done", self.times())
             self.on_whole(share)
 
+    def costs(self, number: int) -> Costs:
+        """What the run has spent on one of its jobs so far."""
+        share, gpu_s = self.shares[number], {}
+        for model in (model for model in self.models if number in model.of_share):
+            frames = {
+                other: self.shares[other].heartbeat.frames_inferred(of_job.key)
+                for other, of_job in model.of_share.items()
+            }
+            seconds = self.model_times[model.name].seconds().get("inferring_s", 0.0)
+            key = model.of_share[number].key
+            gpu_s[key] = round(share_of(seconds, frames[number], sum(frames.values())), 3)
+        decode_cpu_s = 0.0
+        if self.decode_workers is not None and share.path is not None:
+            users = sum(other.path == share.path for other in self.shares)  # jobs on one video share its decoding
+            decode_cpu_s = round(self.decode_workers.cpu_s(share.path) / users, 3)
+        return share.counted.costs.model_copy(update={"decode_cpu_s": decode_cpu_s, "gpu_s": gpu_s})
+
     def times(self) -> RunTimes:
         """Where the time of the run went so far."""
         extraction = self.extraction_times.seconds()
@@ -179,6 +202,12 @@ class GpuRun:
             models=models,
             pace=pace(extraction, models),
         )
+
+
+def _costs(run: weakref.ref[GpuRun], number: int) -> Costs:
+    """A heartbeat asks by this way, which keeps no run, and none of its frames, in memory."""
+    living = run()
+    return Costs() if living is None else living.costs(number)
 
 
 def stream_frames(run: GpuRun) -> int:
@@ -201,6 +230,7 @@ def stream_frames(run: GpuRun) -> int:
 def _stream_shares(run: GpuRun, settings: DecodeSettings) -> int:
     numbers, lock = iter(range(len(run.shares))), threading.Lock()
     with DecodeWorkers(settings) as workers:
+        run.decode_workers = workers
 
         def some() -> int:
             return sum(_stream_share(run, number, workers) for number in _shared_out(numbers, lock))
@@ -251,7 +281,7 @@ def _stream_share(run: GpuRun, number: int, workers: DecodeWorkers) -> int:
             if item is None:
                 return frames
             if isinstance(item, SegmentEnd):
-                share.check_living()
+                share.patiently(share.check_living)
                 share.video(run.cache_dir)
             frames += isinstance(item, ExtractedFrame)
             with times.at("waiting_for_models"):

@@ -39,7 +39,7 @@ class JobProgress:
         self._artifact_id = cast("UUID", artifact_id)
         self.label(video_id=spec.video.video_id, frames_total=spec.frames_total, frames_done=0)
 
-    def label(self, **labels: str | int) -> None:
+    def label(self, **labels: str | float) -> None:
         """Set labels of the flow run; `GET /api/flow_runs/{id}` gives them back."""
         with get_client(sync_client=True) as client:
             client.update_flow_run_labels(self._run_id, dict(labels))

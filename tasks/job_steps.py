@@ -13,6 +13,7 @@ from typing import Any
 from models.catalog import is_path
 from models.errors import PermanentError
 from models.request import InferenceRequest, parse_fps
+from tasks.costs import CountedStore
 from tasks.job_spec import (
     JobSpec,
     make_spec,
@@ -23,16 +24,16 @@ from tasks.job_spec import (
     write_result_pointer,
     write_spec,
 )
-from tasks.leases import write_lease
 from tasks.model_sources import ResolvedModel, resolve_models
 from tasks.notification import keep_webhook
 from tasks.plans import Plan, make_plan, plan_from_bytes, plan_to_bytes
-from tasks.progress import Heartbeat, model_errors, read_heartbeats
+from tasks.progress import Heartbeat, model_errors, read_heartbeats, spent
 from tasks.results import ResultModel, ResultSummary, publish_results, read_summary
 from tasks.settings import JobSettings, StoreSettings
 from tasks.store import Store
 from tasks.stored_index import index_of
 from tasks.video_facts import frames_text
+from tasks.video_holds import hold_video
 from tasks.videos import Video, find_video, register_url
 
 
@@ -50,7 +51,7 @@ def frozen_or_prepared(
     """
     if store.stat(spec_key(job_id)) is not None:
         spec = read_spec(store, job_id)
-        write_lease(store, job_id, spec.video.video_id, settings.lease_s)
+        hold_video(store, job_id, spec.video.video_id, settings.lease_s)
         return spec
     keep_webhook(store, job_id, request)
     return prepare(store, job_id, request, settings, submitted_at=submitted_at)
@@ -75,7 +76,7 @@ def prepare(
         check_model_paths(request, settings)
         models = resolve_models(store, list(request.models))
     video = _video(store, request, submitted_at)
-    write_lease(store, job_id, video.video_id, settings.lease_s)
+    hold_video(store, job_id, video.video_id, settings.lease_s)
     plan = stored_plan(store, video, request)
     spec = make_spec(job_id, request_without_url(request, video), video, plan, models, default_pool=settings.gpu_pool)
     write_spec(store, spec)
@@ -119,16 +120,22 @@ def stored_plan(store: Store, video: Video, request: InferenceRequest) -> Plan:
 
 def publish(store: Store, spec: JobSpec, settings: JobSettings) -> ResultSummary:
     """Merge the job's shards into its result and point the job at it."""
-    errors = model_errors(store, spec.job_id)
+    errors, counted = model_errors(store, spec.job_id), CountedStore(store)
+
+    def facts() -> dict[str, Any]:
+        costs = spent(store, spec.job_id) + counted.costs
+        runs = run_facts(read_heartbeats(store, spec.job_id))
+        return {**job_facts(spec, errors), "gpu_runs": runs, "costs": costs.model_dump(mode="json")}
+
     summary = publish_results(
-        store,
+        counted.as_store(),
         prefix=spec.result_prefix,
         plan=plan_from_bytes(store.read(spec.plan_key)),
         models=[
             ResultModel(model.key, model.model.inference_type, model.fingerprint, error=errors.get(model.key))
             for model in spec.models
         ],
-        job={**job_facts(spec, errors), "gpu_runs": run_facts(read_heartbeats(store, spec.job_id))},
+        job=facts,
         scratch_dir=settings.scratch_dir,
     )
     write_result_pointer(store, spec.job_id, prefix=spec.result_prefix, summary=counts(summary))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,10 +13,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from models.errors import PassingError
+from tasks.costs import Costs, CostsOf, total_costs
 from tasks.store_interface import KeyNotFoundError
 
 if TYPE_CHECKING:
     from tasks.store_interface import Store
+
+
+_log = logging.getLogger(__name__)
 
 
 class ModelProgress(BaseModel):
@@ -64,6 +70,8 @@ class Heartbeat(BaseModel):
     models: dict[str, ModelProgress] = {}
     times: RunTimes | None = None
     """Of the whole run; stands in the last heartbeat."""
+    costs: Costs = Costs()
+    """What the attempt has spent on this job so far."""
 
 
 def heartbeat_key(job_id: str, group: int, attempt: int) -> str:
@@ -87,6 +95,12 @@ def read_heartbeat(store: Store, job_id: str, group: int, attempt: int) -> Heart
         return None
 
 
+def spent(store: Store, job_id: str) -> Costs:
+    """What all attempts at all groups of a job have spent, up to the last heartbeat of each."""
+    keys = [info.key for info in store.list(f"jobs/{job_id}/heartbeat-")]
+    return total_costs(Heartbeat.model_validate_json(store.read(key)).costs for key in keys)
+
+
 def model_errors(store: Store, job_id: str) -> dict[str, str]:
     """Why models of a job failed as a whole, by key."""
     beats = read_heartbeats(store, job_id).values()
@@ -108,6 +122,8 @@ class HeartbeatWriter:
         self._interval_s = interval_s
         self._lock = threading.Lock()
         self._last_written_s = float("-inf")
+        self.costs: CostsOf = Costs
+        """Asked at every word; must not take this heartbeat's lock."""
         self._beat = Heartbeat(
             group=group,
             attempt=attempt,
@@ -143,11 +159,21 @@ class HeartbeatWriter:
             self._beat.models[model_key].passing = passing
             self._write()
 
+    def frames_inferred(self, model_key: str) -> int:
+        """Frames of which the model has spoken in this attempt."""
+        told = self._beat.models[model_key]
+        return told.frames_done - told.frames_found
+
     def _write(self) -> None:
         self._beat.beats += 1
+        self._beat.costs = self.costs()
         self._beat.written_at = datetime.now(UTC)
         self._last_written_s = time.monotonic()
-        self._store.write(self._key, self._beat.model_dump_json().encode())
+        try:
+            self._store.write(self._key, self._beat.model_dump_json().encode())
+        except PassingError as error:
+            # The next one follows; what a run has done stands in its shards.
+            _log.warning("a heartbeat could not be written (%s)", error)
 
 
 def frames_done(heartbeats: Iterable[Heartbeat], model_keys: Iterable[str]) -> int:

@@ -6,7 +6,7 @@ Shards are read one at a time, and nothing of them is kept but counts. This modu
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from models.errors import PermanentError
 from tasks.outcomes import is_ok, json_of_elements, null_table
+from tasks.removals import wait_until_settled
 from tasks.result_files import JsonLists, ResultTable
 from tasks.shards import DamagedShardError, load_shard, shard_key
 from tasks.store_interface import DiskFullError
@@ -119,12 +120,13 @@ def publish_results(
     prefix: str,
     plan: SampledFrames,
     models: Sequence[ResultModel],
-    job: dict[str, Any],
+    job: Callable[[], dict[str, Any]],
     scratch_dir: Path,
 ) -> ResultSummary:
     """Put the result of a job together from its shards and publish it under `prefix`, job.json last.
 
-    Samples without a shard become nulls with a reason. `job` is what job.json says beyond counts and failures. Memory
+    Samples without a shard become nulls with a reason. `job` gives what job.json says beyond counts and
+    failures, asked when the predictions are published. Memory
     is bounded by one shard, `scratch_dir` holds both files of predictions meanwhile. Raises `DamagedShardError`,
     `DiskFullError`, `ScratchDirError`, and what the store raises; none of them leaves half a file.
     """
@@ -132,11 +134,12 @@ def publish_results(
     with _scratch_folder(scratch_dir) as folder:
         with _scratch_errors(scratch_dir):
             summary = _write_predictions(store, plan, models, folder)
+        wait_until_settled(store, prefix)
         # An older job.json would vouch for files that are no longer those it was written for.
         store.delete([f"{prefix}/{JOB_JSON}"])
         for name in (PREDICTIONS_JSON, PREDICTIONS_PARQUET):
             store.write_file(f"{prefix}/{name}", folder / name)
-    store.write(f"{prefix}/{JOB_JSON}", _job_json(job, summary))
+    store.write(f"{prefix}/{JOB_JSON}", _job_json(job(), summary))
     return summary
 
 

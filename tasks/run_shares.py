@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from models.errors import PassingError, PermanentError, ReelmillError
+from tasks.costs import CountedStore
 from tasks.job_spec import JobModel, JobSpec, SegmentGroup, digest, living_attempt, read_spec
 from tasks.plans import Plan, plan_from_bytes
 from tasks.progress import HeartbeatWriter
+from tasks.settings import StoreSettings
 from tasks.shards import finished_shards, write_shard_table
 from tasks.store import Store
+from tasks.store_patience import patiently
 from tasks.videos import video_file
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ class RunShare:
 
     def __init__(self, store: Store, spec: JobSpec, group: SegmentGroup, attempt: int, plan: Plan) -> None:
         """Find out which shards are missing; loads neither models nor video."""
-        self.store = store
+        self.counted = CountedStore(store)
+        self.store = self.counted.as_store()
         self.spec = spec
         self.group = group
         self.attempt = attempt
@@ -52,9 +56,12 @@ class RunShare:
         """Segments that each model of the group still owes, by its key."""
         self.error: BaseException | None = None
         """Why this share was given up, where it was."""
+        self.path: Path | None = None
+        """The video on this machine's disk, once it was asked for."""
+        self._patience_s = StoreSettings().store_patience_s
         self._owed = {(key, segment) for key, owed in self.missing.items() for segment in owed}
         done = {key: self._frames_standing(owed) for key, owed in self.missing.items()}
-        self.heartbeat = HeartbeatWriter(store, spec.job_id, group.number, attempt, done)
+        self.heartbeat = HeartbeatWriter(self.store, spec.job_id, group.number, attempt, done)
         for key, owed in self.missing.items():
             _log.info("%s: %d of %d segments are to be done", key, len(owed), len(group.segments))
 
@@ -86,9 +93,14 @@ class RunShare:
         if living > self.attempt:
             raise SupersededError(f"attempt {living} has taken over from attempt {self.attempt}; this one ends.")
 
+    def patiently(self, action: Callable[[], None]) -> None:
+        """Do something with the store, again and again while it is away and the share is wanted. Raises as `action`."""
+        patiently(action, patience_s=self._patience_s, going_on=lambda: self.error is None)
+
     def video(self, cache_dir: Path) -> Path:
         """The video on this machine's disk; asked for again, it keeps a cached copy from being dropped."""
-        return video_file(self.store, self.spec.video, cache_dir)
+        self.path = video_file(self.store, self.spec.video, cache_dir).absolute()
+        return self.path
 
     @property
     def is_whole(self) -> bool:
@@ -96,10 +108,14 @@ class RunShare:
         return not self._owed
 
     def write_shard(self, model: JobModel, segment: int, outcomes: pa.Table) -> None:
-        """Write what a model says of a segment. Raises `SupersededError`, and what the store raises."""
-        self.check_living()
+        """Write what a model says of a segment, however long the store is away. Raises `SupersededError`."""
         start, stop = self.plan.segments[segment]
-        write_shard_table(self.store, model.fingerprint, start, stop, model.model.inference_type, outcomes)
+
+        def write() -> None:
+            self.check_living()
+            write_shard_table(self.store, model.fingerprint, start, stop, model.model.inference_type, outcomes)
+
+        self.patiently(write)
         self._owed.discard((model.key, segment))
         _log.info("wrote samples %d to %d of %s", start, stop, model.key)
 

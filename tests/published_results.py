@@ -63,4 +63,6 @@ def publish(
     job: dict[str, Any] | None = None,
     prefix: str = PREFIX,
 ) -> ResultSummary:
-    return publish_results(store, prefix=prefix, plan=plan, models=models, job=job or {}, scratch_dir=scratch_dir)
+    return publish_results(
+        store, prefix=prefix, plan=plan, models=models, job=lambda: job or {}, scratch_dir=scratch_dir
+    )
