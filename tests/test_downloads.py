@@ -117,6 +117,9 @@ def test_redirects_are_followed(web: WebServer, tmp_path: Path) -> None:
         ("https://private.test/a.mp4", ForbiddenHostError),
         ("https://[::1]/a.mp4", ForbiddenHostError),
         ("https://169.254.169.254/latest/meta-data", ForbiddenHostError),
+        ("https://2852039166/latest/meta-data", ForbiddenHostError),
+        ("https://0177.0.0.2/a.mp4", BadUrlError),
+        ("https://[::ffff:10.0.0.1]/a.mp4", ForbiddenHostError),
         ("http://videos.test/a.mp4", BadUrlError),
         ("file:///etc/passwd", BadUrlError),
         ("https://user:secret@videos.test/a.mp4", BadUrlError),
@@ -131,6 +134,14 @@ def test_each_redirect_is_checked(web: WebServer, lookups, tmp_path: Path, locat
     with pytest.raises(error):
         download(url(web, "/loop"), tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_turns_private_between_two_redirects(web: WebServer, lookups, tmp_path: Path) -> None:
+    lookups[HOST] = ["127.0.0.1", "10.0.0.1"]
+    web.pages["/a.mp4"] = Page(status=302, headers={"Location": url(web, "/b.mp4")})
+    with pytest.raises(ForbiddenHostError):
+        download(url(web, "/a.mp4"), tmp_path / "file")
+    assert [path for _, path in web.asked] == ["/a.mp4"]
 
 
 def test_a_private_host_is_not_even_asked(tmp_path: Path) -> None:

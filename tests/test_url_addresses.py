@@ -53,6 +53,21 @@ def test_a_host_of_our_own_network_is_refused(host: str) -> None:
         check_url(f"https://{host}/a.mp4", allow_http=False, allow_private_hosts=False)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("3232235521", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "0xA9.0xFE.43518", "192.168.1", "10.1"),
+        *("017700000001", "0x7f000001", "127.0.0.1:443", "0x0a.0.0.1", "172.16.1", "100.64.1"),
+        *("[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[::ffff:c0a8:101]", "[0:0:0:0:0:ffff:7f00:1]"),
+        *("[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[fd00:ec2::254]", "[::127.0.0.1]"),
+    ],
+)
+def test_every_way_to_write_a_private_address_is_seen_through(host: str) -> None:
+    """The C library reads decimal, octal, hexadecimal and short forms; what it reads is what is checked."""
+    with pytest.raises((ForbiddenHostError, BadUrlError)):
+        check_url(f"https://{host}/a.mp4", allow_http=False, allow_private_hosts=False)
+
+
 def test_a_setting_allows_private_hosts() -> None:
     checked = check_url("https://127.0.0.1:8443/a.mp4", allow_http=False, allow_private_hosts=True)
     assert checked.addresses == ("127.0.0.1",)
