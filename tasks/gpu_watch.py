@@ -190,7 +190,7 @@ def set_state(flow_run_id: UUID, state: State) -> None:
 
 
 def _tags(parts: Sequence[Part]) -> list[str]:
-    """What a run of few jobs is found by. One of many has none: Prefect's server fails on a hundred, leases hold too."""
+    """What a run of few jobs is found by. One of many has none: Prefect's server fails on 100; leases hold too."""
     if len(parts) > _MOST_TAGGED:
         return []
     return sorted({tag for part in parts for tag in (video_tag(part.spec.video.video_id), f"job:{part.spec.job_id}")})
