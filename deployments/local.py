@@ -7,6 +7,7 @@ and nothing is left over.
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -220,7 +221,11 @@ def _drain(setup: ServedSetup, drain_s: float, say: Callable[[str], None]) -> No
 def _welcome(setup: ServedSetup, store_uri: str, database_url: str | None, say: Callable[[str], None]) -> None:
     say(f"Prefect's pages   {setup.connection.ui_url}")
     if setup.auth:
-        say(f"  password        {setup.auth}   (kept in {setup.home / 'auth'})")
+        # To a terminal only: what is written to a journal or a log is read by others.
+        shown = (
+            f"{setup.auth}   (kept in {setup.home / 'auth'})" if sys.stderr.isatty() else f"in {setup.home / 'auth'}"
+        )
+        say(f"  password        {shown}")
     say(f"Prefect's clients PREFECT_API_URL={setup.api_url}")
     if setup.auth:
         say("                  PREFECT_API_AUTH_STRING=the password above")

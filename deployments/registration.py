@@ -147,6 +147,8 @@ def deploy(client: SyncPrefectClient, entry: DeploymentEntry) -> None:
         enforce_parameter_schema=True,
         work_pool_name=entry.work_pool.name,
         work_queue_name=entry.work_pool.work_queue_name,
+        # None: those that somebody gave it are taken back.
+        job_variables={},
         # Neither steps nor a path: a path would be copied, whole, for every run.
         pull_steps=[],
         path=None,

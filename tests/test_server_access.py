@@ -160,3 +160,20 @@ def test_a_job_variable_that_decides_what_is_run_is_refused(caller: httpx.Client
     assert alone.status_code == later.status_code == 422, (alone.text, later.text)
     assert many.json()["results"][0]["status"] == "FAILED", many.text
     assert caller.get(f"/flow_runs/{good}").json()["job_variables"] == {}
+
+
+def test_setting_up_anew_takes_back_what_a_caller_changed(server: Connection, caller: httpx.Client) -> None:
+    deployment = caller.get("/deployments/name/cleanup-videos/default").json()["id"]
+    pool = caller.get("/work_pools/cpu").json()
+    open_template = {"job_configuration": {"command": "{{ command }}"}, "variables": {"properties": {"command": {}}}}
+    changes = [
+        caller.patch(f"/deployments/{deployment}", json={"job_variables": {"command": "true"}}),
+        caller.patch("/work_pools/cpu", json={"base_job_template": open_template, "is_paused": True}),
+    ]
+    assert all(answer.is_success for answer in changes), [answer.text for answer in changes]
+
+    with connect(server) as client:
+        prepare_server(client)
+
+    assert caller.get(f"/deployments/{deployment}").json()["job_variables"] == {}
+    assert caller.get("/work_pools/cpu").json()["base_job_template"] == pool["base_job_template"]

@@ -129,6 +129,7 @@ def test_ctrl_c_hands_a_job_back_and_the_next_up_ends_it(machine: Machine) -> No
         print(f"\nended {time.monotonic() - begun_s:.1f} s after SIGINT")
     assert "handed back" in machine.said()
     assert "SQLite" not in machine.said()
+    assert (machine.root / "home" / "auth").read_text() not in machine.said()
     assert not machine.left_over()
 
     with machine.up(drain_s=30) as (process, caller):
