@@ -11,11 +11,15 @@ from deployments.cli_infer import EndOption, FpsOption, JsonOption, ModelOption,
 from deployments.cli_output import note, say, say_json, say_table
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
     from models.backfill_request import BackfillRequest
     from models.request import ModelRequest
     from tasks.backfill_table import Row
     from tasks.store import Store
 
+DEPLOYMENT = "backfill-videos/default"
 _PATIENCE_S = 3.0
 """After Ctrl-C: how long the models may go on before the process ends without them."""
 _REASONS = 20
@@ -95,7 +99,7 @@ def _submit(models: list[str], params: list[str], fields: dict[str, Any], *, as_
     with connect(find_connection()) as client:
         client.hello().raise_for_status()
         request = _request(command_store(), models, params, fields)
-        deployment = client.read_deployment_by_name("backfill-videos/default")
+        deployment = _deployment(client)
         parameters = {"request": request.model_dump(mode="json", exclude_unset=True, exclude_none=True)}
         run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     if as_json:
@@ -103,6 +107,20 @@ def _submit(models: list[str], params: list[str], fields: dict[str, Any], *, as_
     else:
         say(str(run.id))
     return 0
+
+
+def _deployment(client: SyncPrefectClient) -> DeploymentResponse:
+    from prefect.exceptions import ObjectNotFound
+
+    from deployments.jobs import NotDeployedError
+
+    try:
+        return client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound as error:
+        raise NotDeployedError(
+            f"the Prefect server at {client.api_url} has no deployment {DEPLOYMENT}; "
+            "deploy deployments/prefect.yaml there, or use `reelmill up`."
+        ) from error
 
 
 def _run_here(models: list[str], params: list[str], fields: dict[str, Any], *, as_json: bool, verbose: bool) -> int:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.json_schema import SkipJsonSchema
 
 from models.errors import PermanentError
-from models.request import _FPS_PATTERN, InferenceRequest, ModelRequest
+from models.request import FPS_PATTERN, InferenceRequest, ModelRequest
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,79}$"
 """What a backfill may be called: its folder in the store and its table's key in Prefect."""
@@ -38,9 +38,9 @@ class BackfillRequest(BaseModel):
     models: list[ModelRequest] = Field(min_length=1, max_length=64, title="Models")
     infer_fps: (
         Annotated[float, Field(gt=0, title="Frames a second", allow_inf_nan=False)]
-        | Annotated[str, Field(pattern=_FPS_PATTERN, title="Fraction, or 'all'")]
+        | Annotated[str, Field(pattern=FPS_PATTERN, title="Fraction, or 'all'")]
     ) = Field(
-        default=1,
+        default=1.0,
         title="Frames a second",
         description="How many frames of each second to look at: a number, a fraction such as 1/3, or all.",
     )

@@ -28,7 +28,8 @@ def _type_choices(schema: dict[str, Any]) -> None:
     schema["enum"] = [*TYPES, None]
 
 
-_FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
+FPS_PATTERN = r"^(all|[0-9]+(\.[0-9]+)?|[0-9]+/[0-9]+)$"
+"""A rate as text."""
 _ID_PATTERN = r"^[0-9a-f]{32}$"
 KEY_PATTERN = r"^[^\x00-\x1f]{1,200}$"
 """What a model's list may be called in the result, and what a caller's idempotency key may be."""
@@ -194,7 +195,7 @@ class InferenceRequest(BaseModel):
     )
     infer_fps: (
         Annotated[float, Field(gt=0, title="Frames a second", allow_inf_nan=False)]
-        | Annotated[str, Field(pattern=_FPS_PATTERN, title="Fraction, or 'all'")]
+        | Annotated[str, Field(pattern=FPS_PATTERN, title="Fraction, or 'all'")]
     ) = Field(
         default=1,
         title="Frames a second",

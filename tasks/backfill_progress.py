@@ -103,7 +103,8 @@ def labels_of(name: str, uri: str, rows: Sequence[Row]) -> dict[str, str | int |
     totals = sums(rows)
     told = {f"videos_{state}": found[state] for state in ("done", "failed", "skipped")}
     frames = {name: int(totals[name]) for name in ("frames_total", "frames_failed")}
-    return {"backfill": name, "table_uri": uri, "videos_total": len(rows), **told, **frames}
+    costs = {name: totals[name] for name in ("decode_cpu_s", "gpu_s", "read_bytes", "written_bytes")}
+    return {"backfill": name, "table_uri": uri, "videos_total": len(rows), **told, **frames, **costs}
 
 
 def summary_text(rows: Sequence[Row], uri: str) -> str:
@@ -128,6 +129,8 @@ def shown_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "reason": row.reason,
             "frames": row.frames_total,
             "frames failed": row.frames_failed,
+            "decode CPU s": round(row.decode_cpu_s, 2),
+            "models s": round(row.gpu_s, 2),
             "result": row.output_uri,
             "job": row.job_id,
         }

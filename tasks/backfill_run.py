@@ -69,6 +69,7 @@ class BackfillRun:
         self._first: dict[str, Row] = {}
         self._same: dict[str, list[tuple[Row, JobSpec]]] = {}
         self._start_not_before_s = 0.0
+        self._refused_since_s: float | None = None
 
     def run(self) -> None:
         """Return when every row has ended."""
@@ -154,10 +155,13 @@ class BackfillRun:
                 return
 
     def _start(self, parts: Sequence[Part]) -> bool:
-        """Start a pack; says whether others may be started now."""
+        """Start a pack; says whether others may be started now. Raises where none could be for too long."""
         try:
             pack = self._dispatch.start(parts)
         except PassingError as error:
+            self._refused_since_s = self._refused_since_s or time.monotonic()
+            if time.monotonic() - self._refused_since_s > self._order.settings.stall_timeout_s:
+                raise
             _log.warning("%s It is tried again in %.0f s.", error, _PAUSE_S)
             self._start_not_before_s = time.monotonic() + _PAUSE_S
             return False
@@ -165,6 +169,7 @@ class BackfillRun:
             self._leave(parts)
             self._lose(parts, error)
             return True
+        self._refused_since_s = None
         self._leave(parts)
         self._packs.append(pack)
         for part in parts:

@@ -20,10 +20,10 @@ from models.request import InferenceRequest
 from tasks.backfill_items import Item
 from tasks.backfill_sources import Places, register_item
 from tasks.backfill_table import Row
+from tasks.costs import Costs
 from tasks.gpu_watch import Part
 from tasks.job_spec import JobSpec, UnknownJobError, output_uri, read_spec, write_result_pointer
 from tasks.job_steps import check_model_paths, prepare, publish
-from tasks.leases import write_lease
 from tasks.model_sources import resolve_models
 from tasks.plans import Plan, plan_from_bytes
 from tasks.progress import model_errors
@@ -32,6 +32,7 @@ from tasks.results import JOB_JSON
 from tasks.settings import JobSettings
 from tasks.shards import finished_shards
 from tasks.store_interface import KeyNotFoundError, Store
+from tasks.video_holds import hold_video
 from tasks.video_records import ExpiredVideoError, UnknownVideoError, Video, find_video
 
 _log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def _frozen(order: Order, row: Row) -> tuple[JobSpec, Plan] | None:
     try:
         spec = read_spec(order.store, row.job_id)
         find_video(order.store, spec.video.video_id)
-        write_lease(order.store, row.job_id, spec.video.video_id, order.settings.lease_s)
+        hold_video(order.store, row.job_id, spec.video.video_id, order.settings.lease_s)
         return spec, plan_from_bytes(order.store.read(spec.plan_key))
     except (UnknownJobError, UnknownVideoError, ExpiredVideoError, KeyNotFoundError):
         return None
@@ -198,9 +199,12 @@ def publish_row(order: Order, row: Row, spec: JobSpec) -> None:
     row.to("failed", reason=told, may_pass=may_pass, **facts)
 
 
-def _costs(job: Mapping[str, Any]) -> dict[str, float]:
-    """CPU seconds of decoding and GPU seconds of all models, where job.json tells them."""
-    costs = job.get("costs") or {}
-    gpu_s = costs.get("gpu_s") or {}
-    total_s = sum(gpu_s.values()) if isinstance(gpu_s, Mapping) else float(gpu_s)
-    return {"decode_cpu_s": float(costs.get("decode_cpu_s") or 0.0), "gpu_s": float(total_s)}
+def _costs(job: Mapping[str, Any]) -> dict[str, float | int]:
+    """What job.json says that the job cost; GPU seconds are those of all its models."""
+    costs = Costs.model_validate(job.get("costs") or {})
+    return {
+        "decode_cpu_s": costs.decode_cpu_s,
+        "gpu_s": sum(costs.gpu_s.values()),
+        "read_bytes": costs.read_bytes,
+        "written_bytes": costs.written_bytes,
+    }

@@ -56,6 +56,9 @@ class Row:
     """How often GPU runs were started for it."""
     decode_cpu_s: float = 0.0
     gpu_s: float = 0.0
+    """Of all models."""
+    read_bytes: int = 0
+    written_bytes: int = 0
     updated_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -127,7 +130,7 @@ def counts(rows: Iterable[Row]) -> dict[str, int]:
 
 def sums(rows: Iterable[Row]) -> dict[str, float]:
     """Frames and costs of all rows together."""
-    names = ("frames_total", "frames_failed", "decode_cpu_s", "gpu_s")
+    names = ("frames_total", "frames_failed", "decode_cpu_s", "gpu_s", "read_bytes", "written_bytes")
     given = list(rows)
     return {name: round(sum(getattr(row, name) for row in given), 3) for name in names}
 
@@ -150,15 +153,17 @@ def read_table(store: Store, name: str) -> list[Row]:
 
     key = table_key(name)
     try:
-        table = pq.read_table(pa.BufferReader(store.read(key))).cast(_schema())
+        table = pq.read_table(pa.BufferReader(store.read(key)))
+        known = [field for field in _schema() if field.name in table.column_names]  # older tables lack the newest
+        rows = table.select([field.name for field in known]).cast(pa.schema(known)).to_pylist()
+        return [Row(**row) for row in rows]
     except KeyNotFoundError:
         return []
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise DamagedTableError(
             f"the backfill's state {key} cannot be read ({str(error).splitlines()[0]}); delete it from the store, and "
             "start the backfill again: finished results are found without it."
         ) from None
-    return [Row(**row) for row in table.to_pylist()]
 
 
 def _schema() -> pa.Schema:
