@@ -41,6 +41,9 @@ ParamOption = Annotated[
 ]
 StartOption = Annotated[float | None, typer.Option("--start-s", metavar="S", help="Leave out samples before it.")]
 EndOption = Annotated[float | None, typer.Option("--end-s", metavar="S", help="Leave out samples at or after it.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Run the job although the result of the same request is there already.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 _PATIENCE_S = 3.0
@@ -65,6 +68,7 @@ def infer(
     ] = None,
     start_s: StartOption = None,
     end_s: EndOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Prefect's log.")] = False,
 ) -> int:
@@ -92,7 +96,7 @@ def infer(
         with job_bar(store) as follow:
             source = source_of(store, video)
             request = make_request(
-                store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **source
+                store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, force=force, **source
             )
             models = check_request(store, request)
             import_flows()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployments.cli_errors import FAILED, INCOMPLETE
-from deployments.cli_infer import EndOption, FpsOption, JsonOption, ModelOption, ParamOption, StartOption
+from deployments.cli_infer import EndOption, ForceOption, FpsOption, JsonOption, ModelOption, ParamOption, StartOption
 from deployments.cli_output import note, say, say_json, say_table
 
 if TYPE_CHECKING:
@@ -39,6 +39,17 @@ def submit(
     param: ParamOption = None,
     start_s: StartOption = None,
     end_s: EndOption = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Idempotency key: the same request under it is one piece of work."),
+    ] = None,
+    force: ForceOption = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook", metavar="URL", help="https URL that is sent a signed message when the job has ended."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a job on the Prefect server and print its id."""
@@ -53,7 +64,8 @@ def submit(
         client.hello().raise_for_status()
         store = command_store()
         source = source_of(store, video)
-        request = make_request(store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **source)
+        asked = {**source, "idempotency_key": key, "force": force, "webhook_url": webhook}
+        request = make_request(store, models=model, params=param or [], fps=fps, start_s=start_s, end_s=end_s, **asked)
         job_id = submit_request(client, request)
     if as_json:
         say_json({"job_id": job_id, **source})

@@ -38,9 +38,9 @@ def make_request(
     fps: str,
     start_s: float | None,
     end_s: float | None,
-    **source: str,
+    **more: Any,
 ) -> InferenceRequest:
-    """The request for `source`, which is `video_id` or `input_url`.
+    """The request for `more`: `video_id` or `input_url`, and what else it is to say where that isn't empty.
 
     Raises `BadModelArgumentError`, `BadRequestError`, pydantic's `ValidationError`, and what importing a folder raises.
     """
@@ -49,7 +49,7 @@ def make_request(
         infer_fps=rate(fps),
         start_s=start_s,
         end_s=end_s,
-        **source,
+        **{name: value for name, value in more.items() if value},
     )
 
 

@@ -77,6 +77,14 @@ def test_what_was_not_asked_for_stays_unsaid(store):
     assert request.models[0].model_dump(exclude_unset=True)["inference_params"] == {"top_k": 3}
 
 
+def test_how_often_a_request_is_done_and_who_is_told_are_part_of_it(store):
+    more = {"input_url": "https://host/clip.mp4", "idempotency_key": "monday", "force": True, "webhook_url": None}
+    request = make_request(store, models=["a"], params=[], fps="2", start_s=None, end_s=None, **more)
+
+    assert (request.idempotency_key, request.force) == ("monday", True)
+    assert "webhook_url" not in request.model_dump(exclude_unset=True)
+
+
 def test_a_file_is_registered_and_an_id_or_a_url_is_passed_on(tmp_path, store):
     video = make_video(tmp_path / "clip.mp4", frames=5)
 
