@@ -1,4 +1,4 @@
-"""`reelmill probe`, `register`, `videos` and `delete`: videos before and beside any job."""
+"""`reelmill probe`, `register`, `videos`, `delete` and `sweep-cache`: videos before and beside any job."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(register)
     app.command("videos")(list_registered)
     app.command()(delete)
+    app.command("sweep-cache")(sweep_cache)
 
 
 def probe(
@@ -180,3 +181,13 @@ def delete(
         typer.confirm(f"Delete video {video_id} for good?", abort=True)
     removed = delete_video(store, video_id)
     say(f"deleted {video_id} ({removed} objects)")
+
+
+def sweep_cache() -> None:
+    """Remove this machine's copies of videos that were deleted since; for machines that only run workers, hourly."""
+    from deployments.command_store import command_store
+    from tasks.settings import StoreSettings
+    from tasks.video_cache import drop_unregistered_copies
+
+    gone = drop_unregistered_copies(command_store(), StoreSettings().cache_dir.expanduser())
+    say(f"removed {len(gone)} copies")

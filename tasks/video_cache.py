@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,9 @@ from tasks.video_refusals import VideoChangedError
 
 IN_USE_S = 3600.0
 """A copy asked for within this time is taken to be in use; longer jobs ask again for each segment."""
+
+SWEEP_EVERY_S = 600.0
+_SWEPT = ".videos-swept"
 
 _checked: dict[Path, tuple[str, FileStamp]] = {}
 """Files whose bytes this process has seen to have that SHA-256, as they were then."""
@@ -40,6 +44,8 @@ def video_file(store: Store, video: Video, cache_dir: Path) -> Path:
     where those in the store are not the registered ones any more, `VideoDamagedError`, and the store's errors.
     """
     in_place = store.local_path(source_key(video.video_id))
+    if in_place is None:
+        sweep_now_and_then(store, cache_dir)
     path = cached_path(cache_dir, video.video_id) if in_place is None else in_place
     with suppress(FileNotFoundError):
         stamp = stamp_of(path)
@@ -55,7 +61,6 @@ def video_file(store: Store, video: Video, cache_dir: Path) -> Path:
                 )
     if in_place is not None:
         raise UnknownVideoError(f"The bytes of video {video.video_id} are gone or cut off; register it again.")
-    drop_unregistered_copies(store, cache_dir)
     make_room(cache_dir, video.size_bytes, StoreSettings().video_cache_bytes)
     _fetch_checked(store, video, path)
     return path
@@ -102,17 +107,31 @@ def drop_unregistered_copies(store: Store, cache_dir: Path) -> list[str]:
     return [video_id for video_id in unregistered_copies(store, cache_dir) if drop_copy(cache_dir, video_id)]
 
 
+def sweep_now_and_then(store: Store, cache_dir: Path) -> list[str]:
+    """Remove the copies of videos that are deleted, once in ten minutes for all processes of this machine.
+
+    The store is asked for each copy, which for each video would be too much. Returns the ids of what went.
+    """
+    mark = cache_dir.expanduser() / _SWEPT
+    with suppress(FileNotFoundError):
+        if 0 <= time.time() - mark.stat().st_mtime < SWEEP_EVERY_S:
+            return []
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return drop_unregistered_copies(store, cache_dir)
+
+
 def drop_leftovers(cache_dir: Path, before: datetime) -> int:
     """Remove what downloads that died before that moment left half done; returns how many there were."""
-    leftovers = [
+    found = [
         path
         for folder in ("videos", "incoming")
         for path in (cache_dir.expanduser() / folder).glob(f"{PARTIAL_PREFIX}*")
-        if path.stat().st_mtime < before.timestamp()
     ]
+    leftovers = [path for path, facts in _there(found) if facts.st_mtime < before.timestamp()]
     for path in leftovers:
         if path.is_dir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     return len(leftovers)
@@ -120,7 +139,7 @@ def drop_leftovers(cache_dir: Path, before: datetime) -> int:
 
 def make_room(cache_dir: Path, size_bytes: int, cap_bytes: int) -> None:
     """Remove the copies longest unused until `size_bytes` more fit under the cap, sparing those in use."""
-    copies = sorted(((path, path.stat()) for path in _copies(cache_dir)), key=lambda item: item[1].st_atime)
+    copies = sorted(_there(_copies(cache_dir)), key=lambda item: item[1].st_atime)
     total_bytes = sum(facts.st_size for _, facts in copies)
     for path, facts in copies:
         if total_bytes + size_bytes <= cap_bytes or facts.st_atime > time.time() - IN_USE_S:
@@ -155,3 +174,10 @@ def _fetch_checked(store: Store, video: Video, path: Path) -> None:
 def _copies(cache_dir: Path) -> list[Path]:
     folder = cache_dir.expanduser() / "videos"
     return [path for path in folder.iterdir() if is_video_id(path.name)] if folder.is_dir() else []
+
+
+def _there(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files' facts, without those that another process of this machine removed since they were listed."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield path, path.stat()

@@ -155,6 +155,15 @@ def test_videos_are_registered_listed_and_deleted(capsys, video):
     assert video_id in complaint(capsys, "delete", video_id, "--yes")
 
 
+def test_copies_of_videos_that_are_gone_are_swept(capsys, tmp_path):
+    copy = tmp_path / "cache" / "videos" / ("0" * 32)
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"x")
+    assert answer(capsys, "sweep-cache") == "removed 1 copies\n"
+    assert not copy.exists()
+    assert answer(capsys, "sweep-cache") == "removed 0 copies\n"
+
+
 def test_delete_asks_and_does_nothing_where_nobody_can_be_asked(capsys, video, monkeypatch):
     video_id = answer(capsys, "register", video).strip()
     monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115, PTH123

@@ -151,6 +151,24 @@ def test_copies_of_deleted_videos_go(s3_store: S3Store, video: Video, cache: Pat
     assert not path.exists()
 
 
+def test_whoever_asks_for_a_video_sweeps_now_and_then(
+    s3_store: S3Store, video: Video, cache: Path, tmp_path: Path
+) -> None:
+    def deleted_copy(frames: int) -> Path:
+        other = register_file(s3_store, make_video(tmp_path / f"{frames}.mp4", frames=frames))
+        path = video_file(s3_store, other, cache)
+        delete_video(s3_store, other.video_id, cache_dir=tmp_path / "elsewhere")
+        return path
+
+    kept = video_file(s3_store, video, cache)
+    gone = deleted_copy(5)
+    video_file(s3_store, video, cache)
+    assert gone.exists()
+    os.utime(cache / ".videos-swept", (1, 1))
+    assert video_file(s3_store, video, cache) == kept
+    assert not gone.exists()
+
+
 def test_deleting_a_video_takes_this_machines_copy_too(s3_store: S3Store, video: Video, cache: Path) -> None:
     path = video_file(s3_store, video, cache)
     delete_video(s3_store, video.video_id, cache_dir=cache)
