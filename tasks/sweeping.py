@@ -26,6 +26,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from tasks.gpu_dispatch import cancel_children
 from tasks.leases import is_living
+from tasks.notification import tell_webhook
 from tasks.settings import JobSettings
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ def sweep(client: SyncPrefectClient, store: Store, settings: JobSettings) -> lis
     moved = [*_moved(client, store, settings, PARENTS), *_moved(client, store, settings, CHILDREN)]
     for swept in moved:
         _log.warning("%s (%s): %s", swept.name, swept.flow_run_id, swept.fate)
+    for swept in moved:
+        if swept.fate in ("crashed", "cancelled"):
+            state = _state_for(swept.fate)
+            tell_webhook(store, swept.flow_run_id, state.type.value, state.message)
     return moved
 
 

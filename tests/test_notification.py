@@ -15,6 +15,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.states import Cancelling
 
 from models.request import InferenceRequest
 from tasks import url_addresses
@@ -22,7 +23,9 @@ from tasks.job_spec import write_result_pointer
 from tasks.model_sources import import_folder
 from tasks.notification import NoWebhookSecretError, keep_webhook, tell_webhook
 from tasks.run_parameters import redacted
+from tasks.settings import JobSettings
 from tasks.store import LocalStore, open_store
+from tasks.sweeping import sweep
 from tasks.url_addresses import BadUrlError, ForbiddenHostError
 from tasks.videos import register_file
 from tests.https_server import WebServer, make_certificate, running_web_server
@@ -203,3 +206,16 @@ def test_a_jobs_own_end_is_told_and_its_run_shows_no_secret(web: WebServer, tmp_
     assert not any("top-secret" in text for text in shown)
     kept = [info.key for info in jobs.list("") if b"top-secret" in jobs.read(info.key)]
     assert kept == []
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_sweep_tells_of_a_job_whose_process_is_gone(web: WebServer, store) -> None:
+    from flows.infer_video import infer_video
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(infer_video, parameters={}, state=Cancelling())
+        keep_webhook(store, str(run.id), request(hook(web)))
+        time.sleep(0.3)
+        sweep(client, store, JobSettings(lease_s=0.2))
+    ((_, body),) = web.posted
+    assert (json.loads(body)["job_id"], json.loads(body)["state"]) == (str(run.id), "CANCELLED")
