@@ -36,12 +36,13 @@ def resume_pools(client: SyncPrefectClient, pools: Iterable[str]) -> None:
 def drain(
     client: SyncPrefectClient,
     pools: Sequence[str],
+    owner: str,
     *,
     within_s: float,
     hurry: threading.Event,
     say: Callable[[str], None],
 ) -> bool:
-    """Pause the pools and wait until nothing moves any more; at most `within_s`, and no longer than until `hurry`.
+    """Pause the pools and wait until nothing of `owner`'s moves any more; `within_s` at most, or until `hurry`.
 
     Returns whether all that ran has come to its end. Parents that wait for GPU runs which will not start are at rest:
     there is nothing to wait for.
@@ -49,7 +50,7 @@ def drain(
     pause_pools(client, pools)
     deadline_s = time.monotonic() + within_s
     told = False
-    while moving := runs_that_move(client):
+    while moving := runs_that_move(client, owner):
         if hurry.is_set() or time.monotonic() >= deadline_s:
             return False
         if not told:
@@ -57,15 +58,15 @@ def drain(
             say(f"Nothing new starts; {runs} may take {within_s:.0f} s to end (Ctrl-C again hands back at once) …")
             told = True
         hurry.wait(_LOOK_EVERY_S)
-    return not unfinished_runs(client)
+    return not unfinished_runs(client, owner)
 
 
-def runs_that_move(client: SyncPrefectClient) -> list[UUID]:
-    """Ids of the running runs that may still come to an end while the pools are paused."""
+def runs_that_move(client: SyncPrefectClient, owner: str) -> list[UUID]:
+    """Ids of the runs of `owner`'s workers that may still come to an end while the pools are paused."""
     names = flow_names(client)
     return [
         run.id
-        for run in unfinished_runs(client)
+        for run in unfinished_runs(client, owner)
         if names.get(run.flow_id) not in RESUMABLE_FLOWS or not at_rest(_child_states(client, run.id))
     ]
 

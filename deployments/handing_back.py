@@ -1,7 +1,8 @@
 """What becomes of runs whose workers end: jobs are handed back to go on later, everything else gets a final state.
 
 A worker that is ended leaves its runs RUNNING for ever, and each holds a slot of its pool's limit. A job's parent,
-started again under its own id, goes on from what stands in the store.
+started again under its own id, goes on from what stands in the store. Runs of other machines' workers are left alone:
+a run carries its worker's name as a label.
 """
 
 from __future__ import annotations
@@ -17,20 +18,18 @@ if TYPE_CHECKING:
 
 RESUMABLE_FLOWS = ("infer-video", "backfill-videos")
 """Parents: started again under the same id, they do what is missing."""
-GPU_FLOW = "infer-segments"
-"""Children: their parent starts another attempt."""
+WORKER_LABEL = "prefect.worker.name"
+"""Prefect's worker gives it to a run before it takes it."""
 
 _PAGE = 200
 _STOPPED = "its worker was stopped; it goes on when there are workers again."
-_STOPPED_CHILD = "its worker was stopped; its job starts another attempt when it goes on."
-_STOPPED_FOR_GOOD = "its worker was stopped; run it again."
+_STOPPED_FOR_GOOD = "its worker was stopped; a job does what is missing by another run, everything else is run again."
 
 
 def state_after_stop(flow_name: str | None, state_type: StateType | None) -> State[Any]:
     """The state of a run whose worker is gone, by its flow and the state that it was in; pure.
 
-    A run that somebody was cancelling is cancelled, a parent waits for the next worker, a GPU run is cancelled, and
-    what cannot go on has crashed.
+    A run that somebody was cancelling is cancelled, a parent waits for the next worker, anything else has crashed.
     """
     from prefect.client.schemas.objects import StateType
     from prefect.states import AwaitingRetry, Cancelled, Crashed
@@ -39,13 +38,11 @@ def state_after_stop(flow_name: str | None, state_type: StateType | None) -> Sta
         return Cancelled(message="cancelled, and its worker was stopped")
     if flow_name in RESUMABLE_FLOWS:
         return AwaitingRetry(message=_STOPPED, scheduled_time=datetime.now(UTC))
-    if flow_name == GPU_FLOW:
-        return Cancelled(message=_STOPPED_CHILD)
     return Crashed(message=_STOPPED_FOR_GOOD)
 
 
-def unfinished_runs(client: SyncPrefectClient) -> list[FlowRun]:
-    """All runs that the server takes for running: RUNNING, PENDING and CANCELLING."""
+def unfinished_runs(client: SyncPrefectClient, owner: str) -> list[FlowRun]:
+    """The runs of `owner`'s workers that the server takes for running: RUNNING, PENDING and CANCELLING."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
 
@@ -54,51 +51,59 @@ def unfinished_runs(client: SyncPrefectClient) -> list[FlowRun]:
     found: list[FlowRun] = []
     while page := client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), limit=_PAGE, offset=len(found)):
         found += page
-    return found
+    return [run for run in found if is_owned(run.labels, owner)]
+
+
+def is_owned(labels: Mapping[str, object], owner: str) -> bool:
+    """Whether a run with these labels was taken by one of `owner`'s workers; pure."""
+    return str(labels.get(WORKER_LABEL, "")).startswith(f"{owner}-")
 
 
 def flow_names(client: SyncPrefectClient) -> dict[UUID, str]:
-    """The names of the flows that matter here, by id."""
+    """The names of the flows that can go on, by id."""
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    names = FlowFilterName(any_=[*RESUMABLE_FLOWS, GPU_FLOW])
+    names = FlowFilterName(any_=list(RESUMABLE_FLOWS))
     return {flow.id: flow.name for flow in client.read_flows(flow_filter=FlowFilter(name=names))}
 
 
-def unfinished_parents(client: SyncPrefectClient) -> list[UUID]:
-    """Ids of the parents that run and that nobody is cancelling: those that `hand_back` is to make go on."""
+def unfinished_parents(client: SyncPrefectClient, owner: str) -> list[UUID]:
+    """Ids of `owner`'s parents that run and that nobody is cancelling: those that `hand_back` is to make go on."""
     from prefect.client.schemas.objects import StateType
 
     names = flow_names(client)
     return [
         run.id
-        for run in unfinished_runs(client)
+        for run in unfinished_runs(client, owner)
         if names.get(run.flow_id) in RESUMABLE_FLOWS and run.state_type is not StateType.CANCELLING
     ]
 
 
-def hand_back(client: SyncPrefectClient, *, noted: Collection[UUID] = ()) -> None:
-    """Give every run that the server takes for running the state that it has without a worker; call when none runs.
+def hand_back(client: SyncPrefectClient, owner: str, *, noted: Collection[UUID] = ()) -> None:
+    """Give every run that `owner`'s workers had the state that it has without them; call when none of them runs.
 
     `noted` parents are handed back too where they crashed meanwhile: the signal that ends a worker may reach its runs.
     """
     from prefect.client.schemas.objects import StateType
 
     names = flow_names(client)
-    ended = unfinished_runs(client)
+    ended = unfinished_runs(client, owner)
     ended += [run for run in _by_id(client, noted) if run.state_type is StateType.CRASHED]
     _settle(client, ended, names)
 
 
 def _settle(client: SyncPrefectClient, runs: Sequence[FlowRun], names: Mapping[UUID, str]) -> None:
-    """Children first: one that still waits would start without its parent when there are workers again."""
+    """Children are cancelled first: one that still waits would start without its parent when there are workers again.
+
+    A GPU run whose parent goes on elsewhere crashes: the parent then starts another attempt.
+    """
     from tasks.gpu_dispatch import cancel_children
 
     for run in runs:
         cancel_children(client, run.id)
     for run in runs:
-        state = state_after_stop(names.get(run.flow_id), run.state_type)
-        client.set_flow_run_state(run.id, state, force=True)
+        now = client.read_flow_run(run.id)
+        client.set_flow_run_state(run.id, state_after_stop(names.get(run.flow_id), now.state_type), force=True)
 
 
 def _by_id(client: SyncPrefectClient, ids: Collection[UUID]) -> list[FlowRun]:

@@ -19,7 +19,7 @@ from deployments.child_processes import ChildProcesses, end_marked
 from deployments.database_url import SQLITE_WARNING, shown_database
 from deployments.draining import drain, resume_pools
 from deployments.handing_back import hand_back, unfinished_parents
-from deployments.pool_workers import Worker, has_cuda, worker_environment
+from deployments.pool_workers import Worker, has_cuda, owner_of, worker_environment
 from deployments.prefect_server import (
     HOST,
     SERVER,
@@ -105,10 +105,11 @@ def served(
             port = free_port()
         require_free(port)
         connection = Connection(f"http://{HOST}:{port}/api", kept_auth(home) if auth else None)
+        owner = owner_of(home)
         setup = ServedSetup(
             connection,
             home,
-            (Worker(CPU_POOL, cpu_limit), *(Worker(pool, 1, gpu=True) for pool in gpu_pools)),
+            (Worker(CPU_POOL, cpu_limit, owner), *(Worker(pool, 1, owner, gpu=True) for pool in gpu_pools)),
             ChildProcesses(home / "logs", mark=_fresh_mark(home)),
             worker_environment(home, connection, store_uri) | dict(worker_env or {}),
         )
@@ -136,7 +137,7 @@ def _make_ready(setup: ServedSetup, gpu_pools: Sequence[str]) -> None:
 
     wait_until_ready(setup.children, setup.prefect_home, setup.connection)
     with connect(setup.connection) as client:
-        hand_back(client)
+        hand_back(client, owner_of(setup.home))
         prepare_server(client, gpu_pools=gpu_pools)
         resume_pools(client, setup.pools)
     for worker in setup.workers:
@@ -159,7 +160,7 @@ def _noted_parents(setup: ServedSetup) -> list[UUID]:
 
     try:
         with connect(setup.connection) as client:
-            return unfinished_parents(client)
+            return unfinished_parents(client, owner_of(setup.home))
     except httpx.HTTPError:  # the server is not up yet, or no more
         return []
 
@@ -169,7 +170,7 @@ def _hand_back(setup: ServedSetup, noted: Sequence[UUID]) -> None:
 
     try:
         with connect(setup.connection) as client:
-            hand_back(client, noted=noted)
+            hand_back(client, owner_of(setup.home), noted=noted)
     except httpx.HTTPError:  # the next start does it
         return
 
@@ -212,7 +213,7 @@ def _drain(setup: ServedSetup, drain_s: float, say: Callable[[str], None]) -> No
 
     try:
         with next_signal() as hurry, connect(setup.connection) as client:
-            if not drain(client, setup.pools, within_s=drain_s, hurry=hurry, say=say):
+            if not drain(client, setup.pools, owner_of(setup.home), within_s=drain_s, hurry=hurry, say=say):
                 say("Unfinished jobs are handed back; they go on at the next `reelmill up`.")
     except httpx.HTTPError:
         say("The Prefect server did not answer; unfinished jobs go on at the next `reelmill up`.")
@@ -240,12 +241,11 @@ def _watch(setup: ServedSetup, say: Callable[[str], None]) -> None:
     while True:
         ended = setup.children.ended()
         if SERVER in ended:
-            log = setup.children.log_path(SERVER)
-            raise ServerNotReadyError(f"the Prefect server has ended; its output is in {log}.")
+            server_log = setup.children.log_path(SERVER)
+            raise ServerNotReadyError(f"the Prefect server has ended; its output is in {server_log}.")
         for worker in setup.workers:
             if worker.name in ended:
-                say(
-                    f"{worker.name} has ended (its output is in {setup.children.log_path(worker.name)}); starting anew."
-                )
+                log = setup.children.log_path(worker.name)
+                say(f"{worker.name} has ended (its output is in {log}); starting anew.")
                 setup.start_worker(worker)
         time.sleep(1.0)

@@ -5,6 +5,9 @@ Knows nothing of a server's inside. What a worker has in its environment, every 
 
 from __future__ import annotations
 
+import hashlib
+import re
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +26,8 @@ class Worker:
 
     pool: str
     limit: int
+    owner: str = "reelmill"
+    """The set-up that it belongs to; its name in Prefect begins with that."""
     gpu: bool = False
     """Whether its runs hold a GPU, and so its lock."""
 
@@ -34,7 +39,7 @@ class Worker:
     def command(self) -> list[str]:
         """The command line."""
         start = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--type", "process"]
-        return [*start, "--pool", self.pool, "--name", self.name, "--limit", str(self.limit)]
+        return [*start, "--pool", self.pool, "--name", f"{self.owner}-{self.pool}", "--limit", str(self.limit)]
 
     def environment(self, shared: Mapping[str, str], *, cuda: bool) -> dict[str, str]:
         """Its environment; pure. Without CUDA each GPU pool has a lock of its own, as if it had a GPU of its own."""
@@ -54,6 +59,12 @@ def worker_environment(home: Path, connection: Connection, store_uri: str) -> di
         "REELMILL_STORE": store_uri,
         "REELMILL_JOB_DISPATCH": "deployment",
     }
+
+
+def owner_of(home: Path) -> str:
+    """What the workers of a home are called on this machine, and on no other one and in no other home."""
+    digest = hashlib.sha256(str(home).encode()).hexdigest()
+    return f"{re.sub('[^A-Za-z0-9.-]', '-', socket.gethostname())}-{digest[:8]}"
 
 
 def has_cuda() -> bool:

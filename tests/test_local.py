@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from deployments.local import served
-from deployments.pool_workers import Worker
+from deployments.pool_workers import Worker, owner_of
 from deployments.prefect_server import PortTakenError, ServerNotReadyError
 from deployments.running_server import AlreadyUpError, only_one
 
@@ -45,3 +45,11 @@ def test_a_gpu_worker_takes_one_run_at_a_time():
 
     assert command[command.index("--pool") + 1] == "gpu-b"
     assert command[command.index("--limit") + 1] == "1"
+
+
+def test_workers_are_named_by_machine_and_home(tmp_path):
+    here, there = owner_of(tmp_path / "a"), owner_of(tmp_path / "b")
+    assert here != there
+    assert owner_of(tmp_path / "a") == here
+    command = Worker("gpu", 1, here).command()
+    assert command[command.index("--name") + 1] == f"{here}-gpu"
