@@ -103,10 +103,9 @@ def backfill_setup(root: Path, clips: Path, *, database_url: str | None, **setti
 def play(setup: ServedSetup, root: Path, fields: dict[str, Any], *, kill_at: int | None, within_s: float) -> Played:
     """Submit a backfill and wait for its end; with `kill_at`, kill both workers when so many rows are done."""
     caller, store = Caller(setup, root / "store", ""), open_store(str(root / "store"))
-    deployment = caller.client.get("deployments/name/backfill-videos/default").raise_for_status().json()["id"]
     with WrittenShards(root / "store").watched() as shards:
         began_s = time.monotonic()
-        run_id = caller.post(f"deployments/{deployment}/create_flow_run", {"parameters": {"request": fields}})["id"]
+        run_id = caller.start_flow("backfill-videos/default", request=fields)
         killed_s = None
         if kill_at is not None:
             _wait_for_results(store, kill_at, within_s=within_s)

@@ -48,6 +48,11 @@ class Caller:
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
+    def start_flow(self, deployment: str, **parameters: Any) -> str:
+        """Start a run of another flow than a job's; returns its id."""
+        known = self.client.get(f"deployments/name/{deployment}").raise_for_status().json()["id"]
+        return self.post(f"deployments/{known}/create_flow_run", {"parameters": parameters})["id"]
+
     def run(self, run_id: str) -> dict[str, Any]:
         return self.client.get(f"flow_runs/{run_id}").raise_for_status().json()
 

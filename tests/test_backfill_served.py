@@ -35,6 +35,7 @@ def check(played: Played, good: int) -> None:
         assert row.frames_failed == 0
 
 
+@pytest.mark.long
 def test_a_folder_becomes_a_table_of_results(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from deployments.local import served
+from tasks.backfill_table import read_table
 from tasks.model_sources import import_folder
 from tasks.store import open_store
 from tasks.videos import register_file
@@ -76,6 +77,25 @@ def test_two_pools_give_two_runs_and_one_result(caller: Caller) -> None:
     assert pools == ["gpu", "gpu-b"]
     lists = json.loads(Path(run["labels"]["output_uri"], "predictions.json").read_bytes())
     assert [len(entries) for entries in lists.values()] == [20, 20, 20, 20]
+
+
+def test_a_list_in_the_store_becomes_a_table_of_results(caller: Caller) -> None:
+    rows = [{"source": caller.video_id, "end_s": 2}, {"source": caller.video_id, "end_s": 3}, {"source": "0" * 32}]
+    caller.store.write("lists/three.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    request = {"source": "store:lists/three.jsonl", "models": [CLASSIFIER], "infer_fps": 2, "name": "three"}
+    run = caller.wait(caller.start_flow("backfill-videos/default", request=request))
+    assert run["state"]["type"] == "COMPLETED", run["state"]
+    labels = run["labels"]
+    assert [labels[f"videos_{name}"] for name in ("total", "done", "failed")] == [3, 2, 1]
+    assert labels["decode_cpu_s"] > 0
+    (child,) = caller.children(run["id"])
+    assert child["work_queue_name"] == "bulk"
+    first, second, unknown = read_table(caller.store, "three")
+    assert [first.frames_total, second.frames_total] == [4, 6]
+    assert Path(second.output_uri, "predictions.parquet").is_file()
+    assert "No video" in unknown.reason
+    (table,) = caller.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert [row["state"] for row in json.loads(table["data"])] == ["failed", "done", "done"]
 
 
 def test_a_pool_that_nobody_serves_fails_the_job_with_a_sentence(caller: Caller) -> None:
