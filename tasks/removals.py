@@ -24,7 +24,7 @@ NOTICE_S = 300.0
 """A notice older than this was left by a process that died; the last request of a living one ends well before."""
 _BEGIN_S = NOTICE_S / 3
 """No removal begins longer after its notice than this; the rest of the time is for requests that are tried again."""
-_AT_ONCE = 20
+_AT_ONCE = 100
 """Folders that are announced together; for each such lot, what uses them is looked at again."""
 
 

@@ -93,6 +93,24 @@ def test_request_put_register(caller: Caller, store: S3Store, film: Path) -> Non
     assert "X-Amz-Signature" not in json.dumps(run) + caller.artifacts(run)[0]
 
 
+def test_a_large_file_is_requested_put_and_registered_in_parts(
+    caller: Caller, store: S3Store, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELMILL_UPLOAD_PARTS_ABOVE_BYTES", str(film.stat().st_size - 1))
+    run = caller.run(request_upload, file_name="film.mp4", size_bytes=film.stat().st_size)
+    (text,) = caller.artifacts(run)
+    offer = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL).group(1))
+    assert offer["url"] is None
+    (part,) = offer["parts"]
+    early = caller.run(register_upload, upload_id=offer["upload_id"])
+    assert "1 of 1 parts have not come in their size (1)" in failure(early)
+    httpx.put(part["url"], content=film.read_bytes()).raise_for_status()
+    for _ in range(2):
+        run = caller.run(register_upload, upload_id=offer["upload_id"])
+        assert run["state"]["type"] == "COMPLETED"
+        assert store.read(f"videos/{run['labels']['video_id']}/source") == film.read_bytes()
+
+
 def test_a_signed_link_stands_in_its_own_run_only(caller: Caller, store: S3Store, prefect_server: str) -> None:
     run = caller.run(request_upload, file_name="film.mp4", size_bytes=10)
     signature = re.search(r"X-Amz-Signature=([0-9a-f]+)", caller.artifacts(run)[0]).group(1)

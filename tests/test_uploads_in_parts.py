@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from tasks.expiry import clean_up
 from tasks.settings import S3Settings, UploadSettings
 from tasks.store import LocalStore, ObjectChangedError, S3Store, UploadLinkError
 from tasks.store_interface import MissingPartsError
@@ -119,6 +121,27 @@ def test_parts_that_were_removed_by_age_are_unknown(s3_store: S3Store, s3_client
     s3_client.abort_multipart_upload(Bucket=s3_store.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
     with pytest.raises(UnknownUploadError):
         register_upload(s3_store, offer.upload_id, settings=IN_PARTS)
+
+
+def test_parts_that_nobody_registers_go_after_a_day(s3_store: S3Store, s3_client, film: Path) -> None:
+    offer = offered(s3_store, film)
+    put(offer, film, [1])
+    later = datetime.now(UTC) + timedelta(days=1.1)
+    report = clean_up(s3_store, is_tagged=lambda video_id: False, now=later)
+    assert (report.uploads, report.unfinished_writes) == ([offer.upload_id], 1)
+    assert s3_client.list_multipart_uploads(Bucket=s3_store.bucket).get("Uploads", []) == []
+    assert list(s3_store.list("")) == []
+
+
+def test_what_became_of_an_upload_is_known_for_a_day(s3_store: S3Store, film: Path) -> None:
+    offer = offered(s3_store, film)
+    put(offer, film)
+    register_upload(s3_store, offer.upload_id, settings=IN_PARTS)
+    later = datetime.now(UTC) + timedelta(days=1.1)
+    assert clean_up(s3_store, is_tagged=lambda video_id: False, now=later).records == 1
+    with pytest.raises(UnknownUploadError):
+        register_upload(s3_store, offer.upload_id, settings=IN_PARTS)
+    assert len(list(list_videos(s3_store))) == 1
 
 
 def test_a_large_copy_carries_the_condition_in_every_part(s3_environment: str, tmp_path: Path) -> None:
