@@ -69,8 +69,9 @@ def infer_video(request: InferenceRequest) -> Any:
     """Run models on the frames of one video and write one result.
 
     Poll the run: its state says whether it is done; its labels say `frames_total`, `frames_done`, `frames_failed`,
-    `video_id`, and `output_uri`, where predictions.json, predictions.parquet and job.json lie when it is. Returns the
-    output URI.
+    `video_id`, and `output_uri`, where predictions.json, predictions.parquet and job.json lie when it is. What
+    the work cost stands there too: `decode_cpu_s`, `gpu_s` (and `gpu_s.` with a model's key), `read_bytes`,
+    `written_bytes`. Returns the output URI.
 
     The same request twice is one piece of work: while a job does it, others join that one and end as it does; later
     ones get the finished result. Started again under the same id, a job goes on from what stands in the store.

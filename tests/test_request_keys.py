@@ -65,7 +65,11 @@ class Jobs:
         drop_lease(self.store, spec.job_id)
 
     def following(self, spec: JobSpec, pool: ThreadPoolExecutor) -> Future[str | None]:
-        return pool.submit(follow, self.store, spec, poll_s=0.02, look=lambda leader_id: None)
+        """Follow the job's request in a thread; returns when it has joined another."""
+        joined = threading.Event()
+        end = pool.submit(follow, self.store, spec, poll_s=0.02, look=lambda leader_id: joined.set())
+        assert joined.wait(10)
+        return end
 
 
 @pytest.fixture
@@ -109,7 +113,6 @@ def test_one_of_those_that_wait_takes_the_place_of_a_leader_that_is_gone(jobs: J
     jobs.claim(leader)
     with ThreadPoolExecutor(5) as pool:
         ends = [jobs.following(spec, pool) for spec in waiting]
-        time.sleep(0.2)
         assert not any(end.done() for end in ends)
         jobs.die(leader)
         while not any(end.done() for end in ends):
@@ -128,7 +131,6 @@ def test_who_has_joined_ends_as_the_leader_and_who_comes_later_tries_again(jobs:
     jobs.claim(leader)
     with ThreadPoolExecutor(1) as pool:
         end = jobs.following(waiting, pool)
-        time.sleep(0.2)
         jobs.finish(leader, "the decoder broke", passing=True)
         assert end.result(timeout=10) == leader.job_id
     _, summary = take_result(jobs.store, waiting, leader.job_id)
@@ -158,7 +160,6 @@ def test_an_error_for_good_is_told_to_those_who_wait_and_to_no_one_else(jobs: Jo
     jobs.claim(leader)
     with ThreadPoolExecutor(1) as pool:
         end = jobs.following(waiting, pool)
-        time.sleep(0.2)
         note_failure(jobs.store, leader, SupersededError("no pool serves it"))
         with pytest.raises(LeaderFailedError, match="no pool serves it"):
             end.result(timeout=10)
@@ -221,7 +222,7 @@ def test_a_store_that_is_away_is_waited_for(jobs: Jobs, monkeypatch) -> None:
 
     monkeypatch.setattr(jobs.store, "swap", sometimes)
     with ThreadPoolExecutor(1) as pool:
-        end = jobs.following(spec, pool)
+        end = pool.submit(follow, jobs.store, spec, poll_s=0.02, look=lambda leader_id: None)
         time.sleep(0.2)
         assert not end.done()
         failing.clear()
