@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
 from models.backfill_request import BackfillRequest
-from tasks.backfill_dispatch import InlineDispatch
+from tasks.backfill_dispatch import InlineDispatch, RunGroups
 from tasks.backfill_items import without_repeats
 from tasks.backfill_owner import frozen_request, name_of
 from tasks.backfill_run import BackfillRun
@@ -38,17 +38,27 @@ class CountingRuns:
         return True
 
 
-def backfilled(store: Store, fields: dict[str, Any], runs: CountingRuns, **settings: Any) -> list[Row]:
-    """Run a backfill to its end; its rows, as they stand in the store."""
+def backfilled(
+    store: Store,
+    fields: dict[str, Any],
+    runs: RunGroups,
+    *,
+    dispatch_type: type[InlineDispatch] = InlineDispatch,
+    look: Callable[[list[Row]], object] = lambda rows: None,
+    **settings: Any,
+) -> list[Row]:
+    """Run a backfill to its end; its rows, as they stand in the store. `look` sees them at every round."""
     request = BackfillRequest.model_validate(fields)
     name, common = name_of(request), request.common_part()
     models = frozen_request(store, name, request, lambda: resolve_models(store, request.models))
     items = without_repeats(list_items(store, request.source, Places(any_path=True)))
     rows = merged(read_table(store, name), [new_row(name, common, item) for item in items], request.again)
     order = Order(store, request, models, SETTINGS, Places(any_path=True), pauses_s=())
-    dispatch = InlineDispatch(store, SETTINGS, runs)
+    dispatch = dispatch_type(store, SETTINGS, runs)
+    by_identity, limits = {item.identity: item for item in items}, BackfillSettings(**settings)
     with closing(dispatch):
-        limits = BackfillSettings(**settings)
-        BackfillRun(order, rows, {item.identity: item for item in items}, dispatch, limits).run()
-    write_table(store, name, rows)
+        try:
+            BackfillRun(order, rows, by_identity, dispatch, limits, look=lambda: look(rows)).run()
+        finally:
+            write_table(store, name, rows)
     return read_table(store, name)
