@@ -245,12 +245,14 @@ class TestCleanup:
         assert list(local.list("")) == []
         assert "Removed 0 expired videos" in caller.artifacts(caller.run(cleanup_videos))[0]
 
-    @pytest.mark.parametrize("known_by", ["tag", "parameters"])
+    @pytest.mark.parametrize("known_by", ["tag", "parameters", "parameters of a run that has just begun"])
     def test_an_unfinished_job_holds_its_video_until_it_ends(
         self, caller: Caller, local: LocalStore, expired: Video, known_by: str
     ) -> None:
         tagged = {"tags": [f"video:{expired.video_id}", "other"]}
-        waiting = {"parameters": {"request": {"video_id": expired.video_id}}}
+        waiting: dict[str, Any] = {"parameters": {"request": {"video_id": expired.video_id}}}
+        if known_by.endswith("begun"):
+            waiting["state"] = {"type": "RUNNING"}
         job = self.scheduled_run(caller, tagged if known_by == "tag" else waiting)
         text = caller.artifacts(caller.run(cleanup_videos))[0]
         assert "1 expired videos stay until their jobs end" in text
