@@ -95,6 +95,10 @@ def test_two_models_give_one_result_and_the_run_says_so(store, request_for) -> N
     labels = flow_run.labels
     assert (labels["frames_total"], labels["frames_done"], labels["frames_failed"]) == (15, 15, 0)
     assert f"video:{labels['video_id']}" in flow_run.tags
+    costs = job_json(flow_run)["costs"]
+    assert labels["decode_cpu_s"] == costs["decode_cpu_s"] > 0
+    assert labels["gpu_s.tiny-detector"] == costs["gpu_s"]["tiny-detector"] > 0
+    assert labels["written_bytes"] == costs["written_bytes"] > 0
     assert state.result() == labels["output_uri"]
     lists = result(flow_run)
     assert list(lists) == ["frame_offset", "time_offset", "tiny-detector", "tiny-classifier"]
