@@ -5,43 +5,20 @@ The stores are real, local and S3; only one call of them is held up until the ot
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import tasks.removals
-from models.request import InferenceParams, InferenceRequest
-from tasks.expiry import CleanupReport, clean_up
-from tasks.job_steps import prepare
 from tasks.removals import announced
-from tasks.resolved_models import ResolvedModel, StoreSource
-from tasks.settings import JobSettings, UploadSettings
 from tasks.shards import finished_shards
 from tasks.store import LocalStore, Store
-from tasks.video_records import UnknownVideoError, find_video
+from tasks.video_records import UnknownVideoError
 from tasks.videos import Video, delete_video, register_file, register_upload
+from tests.cleanups import FOR_TWO_WEEKS, cleanup, is_whole, job, no_notices
 from tests.paused_stores import beside, pausing
 from tests.video_files import make_video
-
-DAY_8 = timedelta(days=7.01)
-FOR_LONG = JobSettings(lease_s=30 * 86400)
-FOR_TWO_WEEKS = UploadSettings(keep_days=14)
-MODEL = ResolvedModel(
-    key="detector",
-    model_id="any/model",
-    model_version="0",
-    inference_type="object-detection",
-    source=StoreSource(prefix="models/any", folder_hash="0"),
-    weights_hash="0" * 64,
-    params=InferenceParams(),
-    precision="auto",
-)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -65,29 +42,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def video(store: Store, film: Path) -> Video:
     """A video that a cleanup of a week later finds expired."""
     return register_file(store, film)
-
-
-def cleanup(store: Store, later: timedelta = DAY_8) -> CleanupReport:
-    """A cleanup of later, on another machine: its cache is not that of the jobs."""
-    elsewhere = Path(os.environ["REELMILL_CACHE_DIR"]) / "elsewhere"
-    return clean_up(store, is_tagged=lambda video_id: False, now=datetime.now(UTC) + later, cache_dir=elsewhere)
-
-
-def job(store: Store, video: Video, job_id: str = "job") -> Any:
-    models = [{"model_id": "any/model", "inference_type": "object-detection"}]
-    request = InferenceRequest.model_validate({"video_id": video.video_id, "infer_fps": 5, "models": models})
-    return prepare(store, job_id, request, FOR_LONG, submitted_at=video.registered_at, models=[MODEL])
-
-
-def is_whole(store: Store, video: Video) -> bool:
-    names = {info.key.rpartition("/")[2] for info in store.list(f"videos/{video.video_id}/")}
-    return {"source", "video.json", "index-1.arrow"} <= names and find_video(
-        store, video.video_id
-    ).sha256 == video.sha256
-
-
-def no_notices(store: Store) -> bool:
-    return not list(store.list("removals/"))
 
 
 class TestRegistration:
@@ -240,61 +194,3 @@ class TestJobs:
         store.delete_prefix("jobs/job")
         store.write(f"shards/{model.fingerprint}/0-3.parquet", b"x")
         return model.fingerprint
-
-
-class TestDeath:
-    def test_a_cleanup_killed_in_the_middle_is_finished_by_the_next(
-        self, tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        store = LocalStore(tmp_path / "store")
-        video = register_file(store, film)
-        killed = subprocess.run([sys.executable, "-c", _KILLED, str(store.root)], check=False, timeout=60)
-        assert killed.returncode == -9
-        left = [info.key for info in store.list("videos/")]
-        assert left
-        assert f"videos/{video.video_id}/video.json" not in left
-        assert not no_notices(store)
-        monkeypatch.setattr(tasks.removals, "NOTICE_S", 1.0)
-        time.sleep(1)
-        assert is_whole(store, register_file(store, film))
-        cleanup(store)
-        assert [info.key for info in store.list("")] == []
-
-
-_KILLED = """
-import os, signal, sys
-from datetime import UTC, datetime, timedelta
-from tasks.expiry import clean_up
-from tasks.store import LocalStore
-class Dying(LocalStore):
-    def delete_prefix(self, prefix):
-        os.kill(os.getpid(), signal.SIGKILL)
-clean_up(Dying(sys.argv[1]), is_tagged=lambda video_id: False, now=datetime.now(UTC) + timedelta(days=7.01))
-"""
-
-
-def test_registrations_and_cleanups_of_processes(tmp_path: Path, film: Path) -> None:
-    """Whoever comes first, after a registration the video is there."""
-    store = LocalStore(tmp_path / "store")
-    for _ in range(5):
-        video = register_file(store, film)
-        command = [sys.executable, "-c", _CLEANING, str(store.root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as cleaner:
-            assert cleaner.stdout is not None
-            cleaner.stdout.readline()
-            assert is_whole(store, register_file(store, film, settings=FOR_TWO_WEEKS))
-            cleaner.communicate(timeout=60)
-        assert cleaner.returncode == 0
-        assert is_whole(store, video)
-        assert no_notices(store)
-        store.delete_prefix(f"videos/{video.video_id}")
-
-
-_CLEANING = """
-import sys
-from datetime import UTC, datetime, timedelta
-from tasks.expiry import clean_up
-from tasks.store import LocalStore
-print("ready", flush=True)
-clean_up(LocalStore(sys.argv[1]), is_tagged=lambda video_id: False, now=datetime.now(UTC) + timedelta(days=7.01))
-"""
