@@ -239,14 +239,14 @@ def restart_database(scene: Scene, job: str) -> None:
 
 
 DEATHS = [
-    Death("GPU run, kill -9", kill_gpu_run, fast=True),
-    Death("decode workers hang", stop_decoders),
+    Death("GPU run, kill -9", kill_gpu_run),
+    Death("decode workers hang", stop_decoders, fast=True),
     Death("GPU run hangs", stop_gpu_run),
     Death("GPU worker, kill -9", kill_worker("gpu", signal.SIGKILL)),
     Death("GPU worker, SIGTERM", kill_worker("gpu", signal.SIGTERM)),
-    Death("GPU machine gone", kill_machine("gpu"), fast=True),
-    Death("parent, kill -9", kill_parent, submitted_again=True),
-    Death("cpu worker, kill -9", kill_worker("cpu", signal.SIGKILL)),
+    Death("GPU machine gone", kill_machine("gpu")),
+    Death("parent, kill -9", kill_parent, submitted_again=True, fast=True),
+    Death("cpu worker, kill -9", kill_worker("cpu", signal.SIGKILL), submitted_again=True),
     Death("cpu worker, SIGTERM", kill_worker("cpu", signal.SIGTERM), fast=True),
     Death("cpu machine gone", kill_machine("cpu")),
     Death("server restarted", restart_server),
