@@ -5,7 +5,6 @@ What is registered decodes, is of a container that we take, and is named by its 
 
 from __future__ import annotations
 
-import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.errors import PassingError, PermanentError
-from tasks.downloads import TooLargeError, download, size_text
+from tasks.downloads import download
 from tasks.incoming import UnknownUploadError, find_upload, mark_registered, registered_as
 from tasks.probing import probe
 from tasks.removals import announced, wait_until_settled
@@ -26,6 +25,7 @@ from tasks.url_addresses import redact_url
 from tasks.video_cache import drop_copy, keep_copy, sha256_of, video_file
 from tasks.video_facts import VideoFacts
 from tasks.video_index import VideoIndex
+from tasks.video_names import EXTENSIONS, EmptyFileError, FileNameError, checked_file_name, checked_size
 from tasks.video_records import (
     VIDEO_ID_DIGITS,
     ExpiredVideoError,
@@ -40,10 +40,15 @@ from tasks.video_records import (
 )
 
 __all__ = [
+    "EXTENSIONS",
+    "EmptyFileError",
     "ExpiredVideoError",
+    "FileNameError",
     "UnknownUploadError",
     "UnknownVideoError",
     "Video",
+    "checked_file_name",
+    "checked_size",
     "delete_video",
     "find_video",
     "list_videos",
@@ -53,24 +58,13 @@ __all__ = [
     "video_file",
 ]
 
-EXTENSIONS = ("mp4", "avi", "mkv", "webm")
 _FAMILIES = {"mp4": "mp4", "mov": "mp4", "mkv": "mkv", "webm": "mkv", "avi": "avi"}
 """Container → what it is a kind of; QuickTime is mp4's parent, WebM a part of Matroska."""
-_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
-_MAX_NAME_BYTES = 255
 _TRIES = 3
 
 
 class FileMissingError(PermanentError):
     """There is no such file, or it cannot be read."""
-
-
-class FileNameError(PermanentError):
-    """The name has no extension that we take, or could name something else than a file."""
-
-
-class EmptyFileError(PermanentError):
-    """There are no bytes."""
 
 
 class FileChangedError(PermanentError):
@@ -199,27 +193,6 @@ def delete_video(store: Store, video_id: str, *, cache_dir: Path | None = None) 
         raise UnknownVideoError(f"There is no video {video_id[:100]!r} to delete; see `reelmill videos`.")
     drop_copy(cache_dir or StoreSettings().cache_dir, video_id)
     return removed
-
-
-def checked_file_name(name: str) -> str:
-    """Return a file's name where it has an extension that we take, in either case; raises `FileNameError`."""
-    shown = repr(name[:100])
-    if _NOT_IN_NAMES.search(name) or len(name.encode(errors="replace")) > _MAX_NAME_BYTES or not name.isprintable():
-        raise FileNameError(f"{shown} cannot name a video; take a name without folders, such as holiday.mp4.")
-    if Path(name).suffix.lower().removeprefix(".") not in EXTENSIONS:
-        raise FileNameError(f"{shown} has none of the extensions {', '.join(EXTENSIONS)}; give a file of one of these.")
-    return name
-
-
-def checked_size(name: str, size_bytes: int, settings: UploadSettings) -> None:
-    """Raise `EmptyFileError` or `TooLargeError` for a size that is not taken."""
-    if size_bytes <= 0:
-        raise EmptyFileError(f"{name!r} is empty; see whether it was copied whole.")
-    if size_bytes > settings.max_video_bytes:
-        raise TooLargeError(
-            f"{name!r} has {size_text(size_bytes)}, and no more than {size_text(settings.max_video_bytes)} are taken; "
-            "give a smaller video, or raise REELMILL_UPLOAD_MAX_VIDEO_BYTES."
-        )
 
 
 def _register(store: Store, candidate: Candidate, put: Callable[[str], None], settings: UploadSettings) -> Video:
