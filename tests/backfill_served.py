@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -100,7 +101,15 @@ def backfill_setup(root: Path, clips: Path, *, database_url: str | None, **setti
         yield setup
 
 
-def play(setup: ServedSetup, root: Path, fields: dict[str, Any], *, kill_at: int | None, within_s: float) -> Played:
+def play(
+    setup: ServedSetup,
+    root: Path,
+    fields: dict[str, Any],
+    *,
+    kill_at: int | None,
+    within_s: float,
+    spare_runs: bool = False,
+) -> Played:
     """Submit a backfill and wait for its end; with `kill_at`, kill both workers when so many rows are done."""
     caller, store = Caller(setup, root / "store", ""), open_store(str(root / "store"))
     with WrittenShards(root / "store").watched() as shards:
@@ -110,8 +119,11 @@ def play(setup: ServedSetup, root: Path, fields: dict[str, Any], *, kill_at: int
         if kill_at is not None:
             _wait_for_results(store, kill_at, within_s=within_s)
             killed_s = time.monotonic()
-            kill_workers(setup)
+            kill_workers(setup, spare_runs=spare_runs)
         run = caller.wait(run_id, within_s=within_s)
+        if killed_s is not None and run["state"]["type"] == "CRASHED":  # then it is for its caller to go on
+            run_id = caller.start_flow("backfill-videos/default", request=fields)
+            run = caller.wait(run_id, within_s=within_s) | {"crashed": run["state"]["message"]}
         ended_s = time.monotonic()
     states = Counter(child["state"]["type"] for child in caller.children(run_id))
     return Played(
@@ -126,10 +138,15 @@ def play(setup: ServedSetup, root: Path, fields: dict[str, Any], *, kill_at: int
     )
 
 
-def kill_workers(setup: ServedSetup) -> None:
-    """SIGKILL to both workers and every process that they started, then new workers."""
-    setup.children.kill([worker.name for worker in setup.workers])
-    setup.children.stop_strays(hard=True)
+def kill_workers(setup: ServedSetup, *, spare_runs: bool = False) -> None:
+    """SIGKILL to both workers and, unless spared, every process that they started; then new workers."""
+    if spare_runs:
+        for worker in setup.workers:
+            os.kill(setup.children.pid(worker.name), signal.SIGKILL)
+        time.sleep(1)
+    else:
+        setup.children.kill([worker.name for worker in setup.workers])
+        setup.children.stop_strays(hard=True)
     for worker in setup.workers:
         setup.start_worker(worker)
 
@@ -146,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--clips", type=int, default=290)
     parser.add_argument("--undisturbed", action="store_true", help="a second backfill at another rate, left alone")
+    parser.add_argument("--spare-runs", action="store_true", help="kill the workers alone: their runs are orphans")
     options = parser.parse_args(arguments)
     videos = Path(os.environ["REELMILL_ASSETS"]) / "videos"
     with tempfile.TemporaryDirectory(prefix="backfill-") as folder, postgres_server() as database:
@@ -157,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{options.clips} clips and 10 of poison made in {time.monotonic() - began_s:.0f} s")
         fields = {"source": str(clips), "models": [{"model_id": MODEL}], "infer_fps": 2, "name": "disturbed"}
         with backfill_setup(root, clips, database_url=database.url, REELMILL_JOB_LEASE_S="20") as setup:
-            _tell(play(setup, root, fields, kill_at=options.clips // 3, within_s=1500))
+            spare = options.spare_runs
+            _tell(play(setup, root, fields, kill_at=options.clips // 3, within_s=1500, spare_runs=spare))
             if options.undisturbed:
                 fields |= {"infer_fps": 1, "name": "undisturbed"}
                 _tell(play(setup, root, fields, kill_at=None, within_s=1500))
@@ -166,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _tell(played: Played) -> None:
     reasons = Counter(row.reason.split(";")[0][:90] for row in played.rows if row.state == "failed")
     print(f"{played.run['name']}: {played.run['state']['type']}, started {played.run_count} times")
+    if "crashed" in played.run:
+        print(f"  submitted again after: {played.run['crashed']}")
     print(f"  rows: {counts(played.rows)}; GPU runs: {dict(played.gpu_runs)}")
     print(f"  {played.took_s:.0f} s, {played.took_s / len(played.rows):.2f} s a clip")
     if played.killed_after_s is not None:
