@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,12 @@ class Caller:
 
     def wait(self, run_id: str, *, within_s: float = 120) -> dict[str, Any]:
         deadline = time.monotonic() + within_s
+        run: dict[str, Any] = {"state": "unknown"}
         while time.monotonic() < deadline:
-            run = self.run(run_id)
-            if run["state"]["type"] in FINAL:
-                return run
+            with suppress(httpx.TimeoutException):  # a server with too little CPU time is asked again
+                run = self.run(run_id)
+                if run["state"]["type"] in FINAL:
+                    return run
             time.sleep(0.5)
         raise AssertionError(f"still {run['state']} after {within_s} s")
 

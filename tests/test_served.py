@@ -171,7 +171,7 @@ def kill_gpu_run_midway(caller: Caller, run_id: str) -> int:
 def test_twenty_same_requests_at_once_are_one_jobs_work(caller: Caller) -> None:
     before = {info.key for info in caller.store.list("shards/")}
     run_ids = [caller.start(CLASSIFIER, infer_fps=7) for _ in range(20)]
-    runs = [caller.wait(run_id, within_s=180) for run_id in run_ids]
+    runs = [caller.wait(run_id, within_s=300) for run_id in run_ids]
     assert {run["state"]["type"] for run in runs} == {"COMPLETED"}
     (output_uri,) = {run["labels"]["output_uri"] for run in runs}
     assert {run["labels"]["frames_done"] for run in runs} == {70}
