@@ -1,6 +1,6 @@
 """Sparse decoding of streams that make it hard: whatever is left out, no pixel of what is delivered may change."""
 
-from __future__ import annotations
+from __future__ import os
 
 import subprocess
 from collections import Counter
@@ -128,6 +128,12 @@ def test_av1_frames_that_nothing_refers_to_change_no_other(tmp_path):
         reference = {frame.pts: frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)}
     assert len(frames) == len(needed)
     assert all(np.array_equal(frame.to_ndarray(format="rgb24"), reference[frame.pts]) for frame in frames)
+
+
+def test_making_av1_leaves_the_process_as_it_was(tmp_path):
+    before = os.sched_getscheduler(0)
+    make_video(tmp_path / "video.mp4", codec="libsvtav1", frames=4)
+    assert os.sched_getscheduler(0) == before
 
 
 def test_av1_packets_that_are_not_understood_are_needed(tmp_path):

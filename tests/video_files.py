@@ -6,9 +6,11 @@ shows it. Blocks are large, so that the number survives lossy codecs and small s
 
 from __future__ import annotations
 
+import os
 import wave
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -109,7 +111,10 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
     first = barcode(0, recipe.width, recipe.height)
     stored_size = (recipe.stored(first) if recipe.stored else np.rot90(first, recipe.rotation // 90)).shape
     time_base = recipe.time_base or 1 / recipe.rate
-    with av.open(str(path), "w", container_options=recipe.container_options) as container:
+    with (
+        _scheduled_as_before(),
+        av.open(str(path), "w", container_options=recipe.container_options) as container,
+    ):
         stream = container.add_stream(codec, rate=recipe.rate, options=options)
         stream.height, stream.width = stored_size[:2]
         stream.pix_fmt = recipe.pix_fmt
@@ -133,6 +138,18 @@ def make_video(path: Path, recipe: Recipe | None = None, **changes: object) -> P
         if sound is not None:
             _mux_silence(container, sound, float(recipe.frames / recipe.rate))
     return path
+
+
+@contextmanager
+def _scheduled_as_before() -> Iterator[None]:
+    """SVT-AV1, run as root, makes its caller a real-time thread of the highest priority; all that it starts afterwards
+    inherits that, and starves every other process of the machine.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def _colours(recipe: Recipe, context: av.VideoCodecContext) -> dict[str, object]:
