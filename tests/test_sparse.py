@@ -1,7 +1,6 @@
 """Sparse decoding of streams that make it hard: whatever is left out, no pixel of what is delivered may change."""
 
-from __future__ import os
-
+import os
 import subprocess
 from collections import Counter
 from fractions import Fraction
