@@ -240,7 +240,7 @@ def restart_database(scene: Scene, job: str) -> None:
 
 DEATHS = [
     Death("GPU run, kill -9", kill_gpu_run),
-    Death("decode workers hang", stop_decoders, fast=True),
+    Death("decode workers hang", stop_decoders),
     Death("GPU run hangs", stop_gpu_run),
     Death("GPU worker, kill -9", kill_worker("gpu", signal.SIGKILL)),
     Death("GPU worker, SIGTERM", kill_worker("gpu", signal.SIGTERM)),

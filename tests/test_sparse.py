@@ -1,5 +1,7 @@
 """Sparse decoding of streams that make it hard: whatever is left out, no pixel of what is delivered may change."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from collections import Counter
