@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from deployments.handing_back import RESUMABLE_FLOWS, flow_names, unfinished_runs
+from deployments.handing_back import flow_names, unfinished_runs
+from tasks.run_tags import PARENT_FLOWS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -67,7 +68,7 @@ def runs_that_move(client: SyncPrefectClient, owner: str) -> list[UUID]:
     return [
         run.id
         for run in unfinished_runs(client, owner)
-        if names.get(run.flow_id) not in RESUMABLE_FLOWS or not at_rest(_child_states(client, run.id))
+        if names.get(run.flow_id) not in PARENT_FLOWS or not at_rest(_child_states(client, run.id))
     ]
 
 

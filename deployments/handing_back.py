@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from tasks.run_tags import PARENT_FLOWS
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, State, StateType
 
-RESUMABLE_FLOWS = ("infer-video", "backfill-videos")
-"""Parents: started again under the same id, they do what is missing."""
 WORKER_LABEL = "prefect.worker.name"
 """Prefect's worker gives it to a run before it takes it."""
 
@@ -36,7 +36,7 @@ def state_after_stop(flow_name: str | None, state_type: StateType | None) -> Sta
 
     if state_type is StateType.CANCELLING:
         return Cancelled(message="cancelled, and its worker was stopped")
-    if flow_name in RESUMABLE_FLOWS:
+    if flow_name in PARENT_FLOWS:
         return AwaitingRetry(message=_STOPPED, scheduled_time=datetime.now(UTC))
     return Crashed(message=_STOPPED_FOR_GOOD)
 
@@ -63,7 +63,7 @@ def flow_names(client: SyncPrefectClient) -> dict[UUID, str]:
     """The names of the flows that can go on, by id."""
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    names = FlowFilterName(any_=list(RESUMABLE_FLOWS))
+    names = FlowFilterName(any_=list(PARENT_FLOWS))
     return {flow.id: flow.name for flow in client.read_flows(flow_filter=FlowFilter(name=names))}
 
 
@@ -75,7 +75,7 @@ def unfinished_parents(client: SyncPrefectClient, owner: str) -> list[UUID]:
     return [
         run.id
         for run in unfinished_runs(client, owner)
-        if names.get(run.flow_id) in RESUMABLE_FLOWS and run.state_type is not StateType.CANCELLING
+        if names.get(run.flow_id) in PARENT_FLOWS and run.state_type is not StateType.CANCELLING
     ]
 
 

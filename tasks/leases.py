@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from models.errors import PassingError
 from tasks.store_interface import KeyNotFoundError, Store
 
 _log = logging.getLogger(__name__)
@@ -30,30 +32,48 @@ class Lease(BaseModel):
     expires_at: AwareDatetime
 
 
-class LeaseKeeper:
-    """Renews a parent's lease in a thread of its own from entering to leaving; on leaving it is dropped.
+class Renewals:
+    """Calls `renew` three times in a lease's time, in a thread of its own; after an error again in a moment.
 
-    In a thread, because a parent that merges a long result must not seem dead.
+    In a thread, because a parent that merges a long result must not seem dead. Soon after an error, because whoever
+    finds a lease run out when the store is back takes the job to be dead.
     """
+
+    def __init__(self, renew: Callable[[], None], lease_s: float) -> None:
+        self._renew = renew
+        self._usual_s = lease_s / 3
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Return when nothing is renewed any more."""
+        self._ended.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        wait_s = self._usual_s
+        while not self._ended.wait(wait_s):
+            try:
+                self._renew()
+                wait_s = self._usual_s
+            except Exception as error:
+                _log.warning("a lease could not be renewed (%s); tried again", error)
+                wait_s = min(_RETRY_S, self._usual_s)
+
+
+class LeaseKeeper:
+    """Renews a parent's lease from entering to leaving; on leaving it is dropped."""
 
     def __init__(self, store: Store, job_id: str, lease_s: float) -> None:
         self._store = store
         self._job_id = job_id
         self._lease_s = lease_s
         self._video_id: str | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-
-    def _keep(self) -> None:
-        usual_s = wait_s = self._lease_s / 3
-        while not self._ended.wait(wait_s):
-            try:
-                self._renew()
-                wait_s = usual_s
-            except Exception as error:
-                _log.warning("the lease of %s could not be renewed (%s); tried again", self._job_id, error)
-                # Soon: whoever finds it run out when the store is back takes the job to be dead.
-                wait_s = min(_RETRY_S, usual_s)
+        self._renewals = Renewals(self._renew, lease_s)
 
     def hold(self, video_id: str) -> None:
         """Hold this video from now on; before, what the job's preparation wrote into the lease counts."""
@@ -67,15 +87,14 @@ class LeaseKeeper:
 
     def __enter__(self) -> LeaseKeeper:
         self._renew()
-        self._thread.start()
+        self._renewals.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join()
-        drop_lease(self._store, self._job_id)
+        self._renewals.end()
+        drop_if_possible(self._store, self._job_id)
 
 
 def write_lease(store: Store, job_id: str, video_id: str | None, lease_s: float) -> None:
@@ -88,6 +107,14 @@ def write_lease(store: Store, job_id: str, video_id: str | None, lease_s: float)
 def drop_lease(store: Store, job_id: str) -> None:
     """Give the job's lease up; none is no error."""
     store.delete([lease_key(job_id)])
+
+
+def drop_if_possible(store: Store, job_id: str) -> None:
+    """Give the job's lease up; where the store is away it runs out by itself, and the job has ended as it did."""
+    try:
+        drop_lease(store, job_id)
+    except PassingError as error:
+        _log.warning("the lease of %s could not be dropped (%s); it runs out by itself", job_id, error)
 
 
 def held_videos(store: Store, *, now: datetime | None = None) -> set[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
+PARENT_FLOWS = ("infer-video", "backfill-videos")
+"""Flows whose runs, started again under the same id, go on from what stands in the store."""
 _PAGE = 200
 
 

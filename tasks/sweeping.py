@@ -27,6 +27,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from tasks.gpu_dispatch import cancel_children
 from tasks.leases import is_living
 from tasks.notification import tell_webhook
+from tasks.run_tags import PARENT_FLOWS
 from tasks.settings import JobSettings
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PARENTS = ("infer-video", "backfill-videos")
 CHILDREN = ("infer-segments",)
 MAX_STARTS = 3
 """A parent that died so often is not started again."""
@@ -76,10 +76,10 @@ def sweep(client: SyncPrefectClient, store: Store, settings: JobSettings) -> lis
 
     Who seems so is looked at twice: after a store was away, its lease has run out and is renewed in a moment.
     """
-    if not any(_seemingly_dead(client, store, settings, flows) for flows in (PARENTS, CHILDREN)):
+    if not any(_seemingly_dead(client, store, settings, flows) for flows in (PARENT_FLOWS, CHILDREN)):
         return []
     time.sleep(min(_LOOK_AGAIN_S, settings.lease_s / 3))
-    moved = [*_moved(client, store, settings, PARENTS), *_moved(client, store, settings, CHILDREN)]
+    moved = [*_moved(client, store, settings, PARENT_FLOWS), *_moved(client, store, settings, CHILDREN)]
     for swept in moved:
         _log.warning("%s (%s): %s", swept.name, swept.flow_run_id, swept.fate)
     for swept in moved:
@@ -92,7 +92,7 @@ def sweep(client: SyncPrefectClient, store: Store, settings: JobSettings) -> lis
 def _moved(client: SyncPrefectClient, store: Store, settings: JobSettings, flows: Iterable[str]) -> Iterator[Swept]:
     for run, fate in _seemingly_dead(client, store, settings, flows):
         client.set_flow_run_state(run.id, _state_for(fate), force=True)
-        if flows is PARENTS:
+        if flows is PARENT_FLOWS:
             cancel_children(client, run.id)
         yield Swept(str(run.id), run.name, fate)
 
@@ -105,7 +105,7 @@ def _seemingly_dead(
     for run in _unfinished(client, flows):
         if run.state is None:
             continue
-        is_parent = flows is PARENTS
+        is_parent = flows is PARENT_FLOWS
         jobs = [str(run.id)] if is_parent else _jobs_of(run.parameters)
         fate = fate_of(
             run.state.type,

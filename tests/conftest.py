@@ -16,7 +16,7 @@ import pytest
 from tests.s3_server import running_s3_server
 
 if TYPE_CHECKING:
-    from tasks.store import S3Store
+    from tasks.store import S3Store, Store
 
 pytest.register_assert_rewrite("tests.corpus_checks")
 
@@ -65,6 +65,17 @@ def s3_store(s3_client: Any) -> S3Store:
     bucket = f"test-{uuid.uuid4().hex}"
     s3_client.create_bucket(Bucket=bucket)
     return S3Store(f"s3://{bucket}/some/prefix")
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of either kind, unless a test's module has a store of its own."""
+    from tasks.store import LocalStore
+
+    if request.param == "local":
+        return LocalStore(tmp_path / "store")
+    made: Store = request.getfixturevalue("s3_store")
+    return made
 
 
 @pytest.fixture(scope="session")

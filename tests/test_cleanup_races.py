@@ -13,19 +13,12 @@ import pytest
 
 from tasks.removals import announced
 from tasks.shards import finished_shards
-from tasks.store import LocalStore, Store
+from tasks.store import Store
 from tasks.video_records import UnknownVideoError
 from tasks.videos import Video, delete_video, register_file, register_upload
 from tests.cleanups import FOR_TWO_WEEKS, cleanup, is_whole, job, no_notices
 from tests.paused_stores import beside, pausing
 from tests.video_files import make_video
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return LocalStore(tmp_path / "store")
-    return request.getfixturevalue("s3_store")
 
 
 @pytest.fixture(autouse=True)

@@ -10,17 +10,10 @@ import pytest
 from tasks.expiry import clean_up, report_text
 from tasks.leases import write_lease
 from tasks.settings import UploadSettings
-from tasks.store import LocalStore, Store
+from tasks.store import Store
 from tasks.video_cache import cached_path
 from tasks.videos import Video, register_file
 from tests.video_files import make_video
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return LocalStore(tmp_path / "store")
-    return request.getfixturevalue("s3_store")
 
 
 @pytest.fixture(autouse=True)

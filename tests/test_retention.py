@@ -19,13 +19,6 @@ from tasks.store import LocalStore, S3Store, Store, StoreRefusedError
 DAYS_S = 86400.0
 
 
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return LocalStore(tmp_path / "store")
-    return request.getfixturevalue("s3_store")
-
-
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELMILL_CACHE_DIR", str(tmp_path / "cache"))

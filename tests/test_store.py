@@ -16,7 +16,6 @@ from tasks.settings import S3Settings
 from tasks.store import (
     BadKeyError,
     KeyNotFoundError,
-    LocalStore,
     NotAResultError,
     ObjectChangedError,
     S3Store,
@@ -24,13 +23,6 @@ from tasks.store import (
     StoreConfigError,
     open_store,
 )
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return LocalStore(tmp_path / "store")
-    return request.getfixturevalue("s3_store")
 
 
 def keys(store: Store, prefix: str) -> list[str]:
